@@ -1,0 +1,86 @@
+"""The terminal side that both command lines share: errors as one line, progress, and JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from animegen.errors import AnimegenError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
+
+
+class ErrorLineGroup(click.Group):
+    """A click group that turns every `AnimegenError` into one line on stderr and an exit status.
+
+    It declares `--debug`, with which the traceback is shown instead. Commands hold no try/except.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(click.Option(["--debug"], is_flag=True, help="Show a traceback on an error."))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a foreseen error ends the process with its exit status."""
+        debug = ctx.params.pop("debug", False)
+        try:
+            return super().invoke(ctx)
+        except AnimegenError as error:
+            if debug:
+                raise
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_status)
+
+
+def say(message: str) -> None:
+    """One line for the person at the terminal; stdout stays free for data."""
+    click.echo(message, err=True)
+
+
+def print_json(table: Mapping[str, Any]) -> None:
+    """The one JSON object that `--json` prints."""
+    click.echo(json.dumps(table, indent=2, ensure_ascii=False))
+
+
+def write_stdout(data: bytes) -> None:
+    """The bytes of a result, for `-o -`.
+
+    Raises:
+        click.UsageError: stdout is a terminal, which picture bytes would garble.
+    """
+    stream: IO[bytes] = click.get_binary_stream("stdout")
+    if sys.stdout.isatty():
+        raise click.UsageError("stdout is a terminal: pipe it somewhere, or name a file with --out")
+    stream.write(data)
+    stream.flush()
+
+
+def stderr_console() -> Console:
+    """A rich console on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def progress_bar(*fields: str) -> Progress:
+    """A bar with a count, the named task fields and the time left; it shows on a terminal only."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = stderr_console()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *(TextColumn("{task.fields[" + field + "]}") for field in fields),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,150 @@
+"""A run's complete state in one safetensors file: written beside, flushed, renamed. No pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from animegen.files import replacing
+from train.config import Config, differences
+from train.errors import CheckpointError
+from train.trainer import Precision, Trainer
+
+FORMAT = 1
+NAME = "checkpoint.safetensors"
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names of Adam's first and second moments
+
+
+class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint says of itself, as JSON in the file's metadata."""
+
+    format: int
+    config: Config
+    step: int
+    images_seen: int
+    seconds: float  # spent training so far, over all sessions
+    sessions: int  # how often the run was started
+    data_sha256: str
+    data_source: str
+    data_count: int
+    data_resize: str
+    code: str  # the commit that trained the last session
+    device: str
+    precision: Precision
+    threads: int
+
+
+def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
+    """Write the whole state of `trainer`; until the last moment the file before it stays.
+
+    Raises:
+        OutputError: no space, or no right to write.
+    """
+    with replacing(path) as temporary:
+        try:
+            save_file(_tensors(trainer), temporary, {"animegen": msgspec.json.encode(card).decode()})
+        except SafetensorError as error:  # it wraps a full disk
+            raise OSError(str(error)) from error
+
+
+def read_card(path: Path) -> CheckpointCard:
+    """What the checkpoint says of itself.
+
+    Raises:
+        CheckpointError: it is missing, cut off, or no checkpoint of this version.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: name the folder of a run that python -m train fit has written")
+    try:
+        with safe_open(path, "pt") as file:
+            card = msgspec.json.decode(file.metadata()["animegen"], type=CheckpointCard)
+    except (SafetensorError, OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no checkpoint of this version ({error}): restore it from a copy or start a new run"
+        ) from error
+    if card.format != FORMAT:
+        raise CheckpointError(f"{path} has checkpoint format {card.format}, and this version reads {FORMAT}")
+    return card
+
+
+def check_same(card: CheckpointCard, config: Config, data_sha256: str) -> None:
+    """Refuse to continue a run as another one.
+
+    Raises:
+        CheckpointError: the configuration or the data differs; every difference is listed.
+    """
+    found = differences(card.config, config)
+    if card.data_sha256 != data_sha256:
+        found.append(f"data: sha256 {card.data_sha256[:12]}… ({card.data_source}) → {data_sha256[:12]}…")
+    if found:
+        raise CheckpointError(
+            f"the run was started with another configuration: {'; '.join(found)}. "
+            "Resume with the old values, or start a new run in another folder"
+        )
+
+
+def restore(path: Path, trainer: Trainer) -> CheckpointCard:
+    """Bring `trainer` to the state in the file, in which its next step is the one the saved run would have made.
+
+    Raises:
+        CheckpointError: as `read_card`, or the tensors are not those of this configuration.
+    """
+    card = read_card(path)
+    with safe_open(path, "pt") as file:
+        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    _make_moments(trainer)
+    wanted = _tensors(trainer, contiguous=False)
+    if saved.keys() != wanted.keys() or any(saved[name].shape != wanted[name].shape for name in saved):
+        raise CheckpointError(f"{path} holds the tensors of another network: start a new run")
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(saved[name])
+    trainer.step = card.step
+    return card
+
+
+def load_ema(path: Path, generator: nn.Module) -> CheckpointCard:
+    """Copy the moving average of the checkpoint into `generator`, and return what the file says of itself."""
+    card = read_card(path)
+    with safe_open(path, "pt") as file:
+        state = {name.removeprefix("ema."): file.get_tensor(name) for name in file.keys() if name.startswith("ema.")}  # noqa: SIM118
+    try:
+        generator.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} holds the tensors of another network") from error
+    return card
+
+
+def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:
+    """Every tensor of the state by name; contiguous copies for the file, or the tensors themselves."""
+    tensors: dict[str, Tensor] = {}
+    for part, network in _networks(trainer).items():
+        tensors |= {f"{part}.{name}": value for name, value in network.state_dict().items()}
+    for part, optimiser in _optimisers(trainer).items():
+        for i, parameter in enumerate(optimiser.param_groups[0]["params"]):
+            tensors |= {f"{part}.{i}.{name}": value for name, value in optimiser.state[parameter].items()}
+    if contiguous:
+        return {name: value.detach().contiguous() for name, value in tensors.items()}
+    return tensors
+
+
+def _make_moments(trainer: Trainer) -> None:
+    """Adam makes its state at its first step; make it now, in the parameters' own memory order."""
+    for optimiser in _optimisers(trainer).values():
+        for parameter in optimiser.param_groups[0]["params"]:
+            moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in _MOMENTS}
+            optimiser.state[parameter] = {"step": torch.tensor(0.0), **moments}
+
+
+def _networks(trainer: Trainer) -> dict[str, nn.Module]:
+    return {"generator": trainer.generator, "critic": trainer.critic, "ema": trainer.ema}
+
+
+def _optimisers(trainer: Trainer) -> dict[str, torch.optim.Adam]:
+    return {"generator_adam": trainer.generator_adam, "critic_adam": trainer.critic_adam}

@@ -1,0 +1,212 @@
+"""A run from start to end: progress, metrics, sample grids, checkpoints, Ctrl-C. The maths is in `trainer`."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+import torch
+
+from animegen import images as pictures
+from animegen import latents
+from animegen.console import progress_bar, say
+from animegen.files import replacing
+from train import checkpoint
+from train.checkpoint import CheckpointCard
+from train.data import Dataset
+from train.errors import TrainingError
+from train.trainer import Metrics, Trainer, to_uint8
+
+METRICS = "metrics.jsonl"
+SAMPLES = "samples"
+_FIXED_SEEDS = range(64)
+
+Ending = Literal["finished", "out of time", "interrupted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a session ends, and how often it leaves a trace. Counts are in generator steps."""
+
+    steps: int
+    minutes: float = math.inf
+    log_every: int = 10
+    sample_every: int = 250
+    checkpoint_every: int = 250
+
+
+@dataclass
+class Session:
+    """One start of a run, in the folder `run`."""
+
+    trainer: Trainer
+    dataset: Dataset
+    run: Path
+    limits: Limits
+    earlier: CheckpointCard | None = None  # the state that this session resumed from
+    _began: float = field(default_factory=time.monotonic)
+    _stop: bool = False
+
+    def fit(self) -> Ending:
+        """Train until a limit or a signal, and save. The folder then holds all that a resume needs.
+
+        Raises:
+            TrainingError: a loss is not finite; the last checkpoint stays as it was.
+            OutputError: a checkpoint, a grid or a log line can't be written.
+        """
+        (self.run / SAMPLES).mkdir(exist_ok=True)
+        _drop_metrics_after(self.run / METRICS, self.trainer.step)
+        with self._signals(), progress_bar("figures") as bar:
+            task = bar.add_task(self.run.name, total=self.limits.steps, completed=self.trainer.step, figures="")
+            recent: deque[tuple[int, float]] = deque([(self.trainer.step, time.monotonic())], maxlen=11)
+            while (ending := self._ending()) is None:
+                metrics = self.trainer.train_step()
+                step = self.trainer.step
+                if step % self.limits.log_every == 0 or step == self.limits.steps:
+                    recent.append((step, time.monotonic()))
+                    figures = self._log(metrics, recent)
+                    bar.update(task, completed=step, figures=figures)
+                    if bar.disable:
+                        say(f"step {step}/{self.limits.steps} {figures}")
+                if step % self.limits.sample_every == 0:
+                    self._sample()
+                if step % self.limits.checkpoint_every == 0:
+                    self.save()
+        self._sample()
+        self.save()
+        return ending
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        trainer, data = self.trainer, self.dataset.card
+        earlier_seconds, earlier_sessions = (self.earlier.seconds, self.earlier.sessions) if self.earlier else (0.0, 0)
+        card = CheckpointCard(
+            format=checkpoint.FORMAT,
+            config=trainer.config,
+            step=trainer.step,
+            images_seen=trainer.images_seen,
+            seconds=earlier_seconds + time.monotonic() - self._began,
+            sessions=earlier_sessions + 1,
+            data_sha256=data.sha256,
+            data_source=data.source,
+            data_count=data.count,
+            data_resize=data.resize,
+            code=code_revision(),
+            device=device_name(trainer.device),
+            precision=trainer.precision,
+            threads=torch.get_num_threads(),
+        )
+        checkpoint.save(self.run / checkpoint.NAME, trainer, card)
+
+    def _ending(self) -> Ending | None:
+        if self._stop:
+            return "interrupted"
+        if self.trainer.step >= self.limits.steps:
+            return "finished"
+        if time.monotonic() - self._began >= self.limits.minutes * 60:
+            return "out of time"
+        return None
+
+    def _log(self, metrics: Metrics, recent: deque[tuple[int, float]]) -> str:
+        numbers = metrics.numbers()
+        wrong = [name for name, value in numbers.items() if not math.isfinite(value)]
+        step = self.trainer.step
+        if wrong:
+            raise TrainingError(
+                f"{', '.join(wrong)} is not finite at step {step}: the last checkpoint is kept; "
+                "resume from it, or start again with smaller learning rates"
+            )
+        (first, began), (last, now) = recent[0], recent[-1]
+        steps_a_second = (last - first) / max(now - began, 1e-9)
+        speed = steps_a_second * self.trainer.config.n_critic * self.trainer.config.batch_size
+        left = min(
+            (self.limits.steps - step) / max(steps_a_second, 1e-9),
+            self.limits.minutes * 60 - (now - self._began),
+        )
+        row = {
+            "step": step,
+            "images_seen": self.trainer.images_seen,
+            **numbers,
+            "images_per_second": round(speed, 2),
+            "seconds": round(now - self._began, 1),
+        }
+        with (self.run / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        return (
+            f"loss {numbers['critic_loss']:.2f}  W {numbers['wasserstein']:.2f}  "
+            f"|∇| {numbers['gradient_norm']:.2f}  {speed:.0f} images/s  {_duration(left)} left"
+        )
+
+    @torch.no_grad()
+    def _sample(self) -> None:
+        z = torch.from_numpy(latents.from_seeds(_FIXED_SEEDS, self.trainer.config.generator.z_dim))
+        sheet = pictures.grid(to_uint8(self.trainer.ema(z.to(self.trainer.device))))
+        pictures.save(sheet, self.run / SAMPLES / f"step{self.trainer.step:08d}.png")
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM ends the run after the step under way; a second Ctrl-C kills it."""
+
+        def stop(number: int, _frame: FrameType | None) -> None:
+            self._stop = True
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def code_revision() -> str:
+    """The commit of this checkout, with `+` where tracked files were changed; `unknown` outside of git."""
+    folder = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "diff", "--quiet", "HEAD", "--", "train", "animegen"],
+            cwd=folder.parent,
+            capture_output=True,
+            check=False,
+        ).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + ("+" if changed else "")
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or `cuda` with the card's own name."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def _drop_metrics_after(path: Path, step: int) -> None:
+    """Forget the rows of steps that a resumed run will make again; a row cut in half goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (json.JSONDecodeError, KeyError):
+            continue
+    with replacing(path) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(0, round(seconds / 60))
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

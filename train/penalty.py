@@ -1,0 +1,100 @@
+"""The gradient penalty of Gulrajani et al. 2017 (equation 3): λ·E[(‖∇D(x̂)‖₂ − 1)²], in two equal forms.
+
+The reference differentiates twice. The closed form needs only first-order autograd: for a chain of
+convolutions, linear layers and piecewise-linear activations, ∇D(x̂) is itself a chain — the transposed layers
+from the last to the first, with each activation's slope, 1 or `negative_slope`, in between. The slopes are
+constant almost everywhere, so ordinary autograd through that chain gives the penalty's exact weight gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Form = Literal["closed form", "double backward"]
+
+
+def interpolates(x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor:
+    """x̂ = ε·x + (1−ε)·x̃ with one ε an image: [N] against images [N, C, H, W] (Algorithm 1, line 6)."""
+    weight = epsilon.to(x_real).view(-1, 1, 1, 1)
+    return torch.lerp(x_fake, x_real, weight)
+
+
+def gradient_penalty(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """E[(‖∇‖₂ − 1)²] and E[‖∇‖₂] for gradients [N, C, H, W]; the norm is over all of an image's values, in fp32."""
+    norms = torch.linalg.vector_norm(gradient.float().flatten(1), dim=1)
+    return ((norms - 1) ** 2).mean(), norms.detach().mean()
+
+
+def form_for(critic: nn.Module) -> Form:
+    """Which form `input_gradient` uses for this critic."""
+    chain = isinstance(critic, nn.Sequential) and all(_can_reverse(layer) for layer in critic)
+    return "closed form" if chain else "double backward"
+
+
+def input_gradient(critic: nn.Module, x: Tensor) -> Tensor:
+    """∇ₓ ΣD(x): the shape of `x`, differentiable by the critic's weights, by the form that `form_for` names."""
+    if form_for(critic) == "closed form":
+        return closed_form(critic, x)
+    return double_backward(critic, x)
+
+
+def double_backward(critic: nn.Module, x: Tensor) -> Tensor:
+    """The reference: autograd's gradient, kept differentiable."""
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    # A compiled critic of some torch versions loses the second graph, and the penalty trains nothing.
+    if not gradient.requires_grad:
+        raise RuntimeError("the critic's input gradient can't be differentiated again: is the critic compiled?")
+    return gradient
+
+
+def closed_form(critic: nn.Module, x: Tensor) -> Tensor:
+    """The same gradient from the transposed chain; needs a critic for which `form_for` says "closed form"."""
+    assert isinstance(critic, nn.Sequential)
+    steps: list[Callable[[Tensor], Tensor]] = []
+    with torch.no_grad():
+        for layer in critic:
+            steps.append(_reverse(layer, x))
+            x = layer(x)
+        gradient = torch.ones_like(x)
+    for step in reversed(steps):
+        gradient = step(gradient)
+    return gradient
+
+
+def _can_reverse(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.Conv2d):
+        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return type(layer) in (nn.Linear, nn.LeakyReLU, nn.ReLU, nn.Flatten)
+
+
+def _reverse(layer: nn.Module, before: Tensor) -> Callable[[Tensor], Tensor]:
+    """The transpose of `layer` at its input `before`."""
+    if isinstance(layer, nn.Conv2d):
+        return lambda g: _transposed_convolution(layer, g, before.shape[2:])
+    if isinstance(layer, nn.Linear):
+        return lambda g: g @ layer.weight
+    if isinstance(layer, nn.LeakyReLU | nn.ReLU):
+        slope = layer.negative_slope if isinstance(layer, nn.LeakyReLU) else 0.0
+        slopes = torch.where(before > 0, 1.0, slope).to(before.dtype)
+        return lambda g: g * slopes
+    shape = before.shape
+    return lambda g: g.view(shape)
+
+
+def _transposed_convolution(layer: nn.Conv2d, gradient: Tensor, size: torch.Size) -> Tensor:
+    # Where the stride doesn't divide the input, several sizes give one output: say which it was.
+    missing = [
+        size[i]
+        - ((gradient.shape[2 + i] - 1) * layer.stride[i] - 2 * int(layer.padding[i]))
+        - (layer.dilation[i] * (layer.kernel_size[i] - 1) + 1)
+        for i in (0, 1)
+    ]
+    return F.conv_transpose2d(
+        gradient, layer.weight, None, layer.stride, layer.padding, missing, layer.groups, layer.dilation
+    )
