@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from animegen.errors import AnimegenError
+from animegen.errors import AnimegenError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +19,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_con
 
 
 class ErrorLineGroup(click.Group):
-    """A click group that turns every `AnimegenError` into one line on stderr and an exit status.
+    """A click group that turns every foreseen error into one line on stderr and an exit status.
 
     It declares `--debug`, with which the traceback is shown instead. Commands hold no try/except.
     """
@@ -27,6 +27,14 @@ class ErrorLineGroup(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.append(click.Option(["--debug"], is_flag=True, help="Show a traceback on an error."))
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the group's own options; a wrong one ends the process with exit status 2."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.NoSuchOption as error:
+            _error_line(error.format_message())
+            sys.exit(error.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a foreseen error ends the process with its exit status."""
@@ -36,8 +44,18 @@ class ErrorLineGroup(click.Group):
         except AnimegenError as error:
             if debug:
                 raise
-            click.echo(f"error: {error}", err=True)
+            _error_line(str(error))
             ctx.exit(error.exit_status)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else ctx.command_path
+            _error_line(f"{error.format_message().rstrip('.')}; see {command} --help")
+            ctx.exit(error.exit_code)
+
+
+def _error_line(message: str) -> None:
+    click.echo("error: " + " ".join(message.split()), err=True)
 
 
 def say(message: str) -> None:
@@ -54,11 +72,11 @@ def write_stdout(data: bytes) -> None:
     """The bytes of a result, for `-o -`.
 
     Raises:
-        click.UsageError: stdout is a terminal, which picture bytes would garble.
+        UsageError: stdout is a terminal, which picture bytes would garble.
     """
-    stream: IO[bytes] = click.get_binary_stream("stdout")
-    if sys.stdout.isatty():
-        raise click.UsageError("stdout is a terminal: pipe it somewhere, or name a file with --out")
+    stream = sys.stdout.buffer
+    if stream.isatty():
+        raise UsageError("stdout is a terminal: pipe it somewhere, or name a file with --out")
     stream.write(data)
     stream.flush()
 

@@ -97,7 +97,7 @@ def slerp(a: Latents, b: Latents, t: NDArray[np.float64]) -> Latents:
     # The ends are the very latents that were given, so that an interpolation starts at its seed's image.
     path[t == 0] = a64
     path[t == 1] = b64
-    return path.astype(np.float32)
+    return np.asarray(path, np.float32)
 
 
 def interpolate(a: Latents, b: Latents, steps: int, mode: Mode = "slerp") -> Latents:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from animegen.console import CONTEXT, ErrorLineGroup, progress_bar, say
-from animegen.errors import DeviceError, MissingPackageError, OutputError
-from animegen.files import check_parent
+from animegen.errors import MissingPackageError
 
 if TYPE_CHECKING:
-    import torch
-
-    from train.trainer import Precision
+    from train.export import Weights
 
 FOLDER = click.Path(path_type=Path)
 _BROKEN_SHOWN = 5  # names in the closing line; dataset.json has them all
@@ -99,8 +96,8 @@ def fit(
     resume: bool,
     steps: int | None,
     minutes: float | None,
-    device: str,
-    precision: str,
+    device: Literal["auto", "cpu", "cuda"],
+    precision: Literal["auto", "fp32", "bf16"],
     threads: int | None,
     log_every: int,
     sample_every: int,
@@ -112,96 +109,61 @@ def fit(
     Example: python -m train fit --preset anime-face-64 --data data/faces64 --out runs/faces --minutes 60
              python -m train fit --resume --data data/faces64 --out runs/faces
     """
-    import math
-
     import torch
 
-    from animegen.errors import DataError, UsageError
     from train import checkpoint
-    from train.config import load_config
-    from train.data import Dataset
-    from train.loop import Limits, Session, device_name
-    from train.networks import parameter_count
-    from train.penalty import form_for
-    from train.trainer import Trainer
+    from train.devices import choose_device, choose_precision
+    from train.loop import Limits
+    from train.runs import open_session
 
-    saved = run / checkpoint.NAME
-    earlier = checkpoint.read_card(saved) if resume else None
-    if earlier is not None and preset is None:
-        if settings:
-            raise UsageError("--set changes a preset, and a resumed run keeps its own values: leave --set out")
-        config = earlier.config
-    elif preset is not None:
-        config = load_config(preset, settings)
-    else:
-        raise UsageError("a new run needs --preset: see python -m train presets")
-    if not resume and saved.exists():
-        raise OutputError(f"{run} already holds a run: add --resume to continue it, or name another folder")
-    dataset = Dataset.open(data)
-    if earlier is not None:
-        checkpoint.check_same(earlier, config, dataset.card.sha256)
-    if (dataset.card.size, dataset.card.channels) != (config.size, config.channels):
-        raise DataError(
-            f"{data} has images of {dataset.card.size}×{dataset.card.size}×{dataset.card.channels}, and the preset "
-            f"{config.preset} wants {config.size}×{config.size}×{config.channels}: prepare it with --size {config.size}"
-        )
     if threads is not None:
         torch.set_num_threads(threads)
-    chosen = _device(device)
-    trainer = Trainer(config, dataset.images, device=chosen, precision=_precision(precision, chosen))
-    if earlier is not None:
-        checkpoint.restore(saved, trainer)
-    else:
-        check_parent(run)
-        run.mkdir(exist_ok=True)
-    say(
-        f"{config.preset} on {device_name(chosen)}, {trainer.precision}, {torch.get_num_threads()} CPU threads, "
-        f"penalty in {form_for(trainer.critic)}; generator {parameter_count(trainer.generator):,} and critic "
-        f"{parameter_count(trainer.critic):,} weights; {dataset.card.count:,} images from {dataset.card.source}"
+    where = choose_device(device)
+    session = open_session(
+        run,
+        data,
+        preset=preset,
+        settings=settings,
+        resume=resume,
+        device=where,
+        precision=choose_precision(precision, where),
+        limits=Limits(
+            steps=steps,
+            minutes=minutes,
+            log_every=log_every,
+            sample_every=sample_every,
+            checkpoint_every=checkpoint_every,
+        ),
     )
-    if earlier is not None:
-        say(f"resumed at step {earlier.step} after {earlier.seconds / 60:.0f} minutes of training")
-        where = (device_name(chosen), trainer.precision, torch.get_num_threads())
-        if where != (earlier.device, earlier.precision, earlier.threads):
-            was = f"{earlier.device}, {earlier.precision}, {earlier.threads} threads"
-            say(
-                f"the run was on {was}: from here its values are no longer those of an uninterrupted run to the last bit"
-            )
-    limits = Limits(
-        steps=steps or config.steps,
-        minutes=minutes or math.inf,
-        log_every=log_every,
-        sample_every=sample_every,
-        checkpoint_every=checkpoint_every,
-    )
-    ending = Session(trainer, dataset, run, limits, earlier).fit()
-    say(f"{ending} at step {trainer.step}, {trainer.images_seen:,} real images seen; saved in {saved}")
+    for line in session.describe():
+        say(line)
+    ending = session.fit()
+    trainer = session.trainer
+    say(f"{ending} at step {trainer.step}, {trainer.images_seen:,} real images seen; saved in {run / checkpoint.NAME}")
     if ending == "interrupted":
         say(f"continue with: python -m train fit --resume --data {data} --out {run}")
         ctx.exit(130)  # what a shell expects of a command ended by Ctrl-C
 
 
-def _device(name: str) -> torch.device:
-    import torch
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="The model file, NAME.onnx.")
+@click.option("--name", help="The model's name.  [default: the file's]")
+@click.option("--licence", default="unspecified", help="Who may use the model, for its card.")
+@click.option("--provenance", default="unspecified", help="Where the training pictures come from, for its card.")
+@click.option("--weights", type=click.Choice(["fp32", "fp16"]), default="fp32", help="How the file stores them.")
+def export(run: Path, out: Path, name: str | None, licence: str, provenance: str, weights: Weights) -> None:
+    """Write the EMA generator of RUN as one ONNX file, and prove that it computes the same images.
 
-    if name == "cuda" and not torch.cuda.is_available():
-        reason = (
-            "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no NVIDIA GPU or driver"
-        )
-        raise DeviceError(f"cuda was asked for, and {reason}: mend that, or take --device cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    \b
+    Example: python -m train export runs/faces --out models/my-faces.onnx
+    """
+    from train.export import export as export_run
 
-
-def _precision(name: str, device: torch.device) -> Precision:
-    """bf16 where the hardware multiplies it: elsewhere it is emulated, and slower than fp32."""
-    import torch
-
-    if name == "fp32":
-        return "fp32"
-    if name == "bf16":
-        return "bf16"
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    card = export_run(run, out, name=name, licence=licence, provenance=provenance, weights=weights)
+    parity = card.parity
+    say(
+        f"{out}: {out.stat().st_size / 1e6:.1f} MB after {card.steps} steps. Against torch at batches "
+        f"{', '.join(map(str, parity['batches']))}: at most {parity['max_before_rounding']} grey levels apart before "
+        f"rounding, {parity['max_grey_levels']} after it, on {parity['share_differing']:.2%} of the values"
+    )

@@ -129,7 +129,8 @@ class Batches:
     def __init__(self, images: Images, *, batch_size: int, seed: int, flip: bool) -> None:
         if batch_size > len(images):
             raise DataError(
-                f"the dataset has {len(images)} images, fewer than a batch of {batch_size}: use more images or a smaller batch_size"
+                f"the dataset has {len(images)} images, fewer than a batch of {batch_size}: "
+                "use more images or a smaller batch_size"
             )
         self._images = images
         self._batch_size = batch_size
@@ -148,7 +149,7 @@ class Batches:
         if self._flip:
             mirrored = np.random.default_rng([self._seed, _STREAM_FLIP, k]).random(self._batch_size) < 0.5
             images[mirrored] = images[mirrored, :, ::-1]
-        return images
+        return np.asarray(images)
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if self._order[0] != epoch:
@@ -165,5 +166,5 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 def _hash(images: Images) -> str:
     digest = hashlib.sha256(f"uint8 {'×'.join(map(str, images.shape))}\n".encode())
     for start in range(0, len(images), 1024):
-        digest.update(np.ascontiguousarray(images[start : start + 1024]))
+        digest.update(images[start : start + 1024].tobytes())
     return digest.hexdigest()

@@ -24,7 +24,10 @@ from animegen.files import replacing
 from train import checkpoint
 from train.checkpoint import CheckpointCard
 from train.data import Dataset
+from train.devices import device_name
 from train.errors import TrainingError
+from train.networks import parameter_count
+from train.penalty import form_for
 from train.trainer import Metrics, Trainer, to_uint8
 
 METRICS = "metrics.jsonl"
@@ -38,8 +41,8 @@ Ending = Literal["finished", "out of time", "interrupted"]
 class Limits:
     """When a session ends, and how often it leaves a trace. Counts are in generator steps."""
 
-    steps: int
-    minutes: float = math.inf
+    steps: int | None = None  # by default the configuration's
+    minutes: float | None = None
     log_every: int = 10
     sample_every: int = 250
     checkpoint_every: int = 250
@@ -54,8 +57,33 @@ class Session:
     run: Path
     limits: Limits
     earlier: CheckpointCard | None = None  # the state that this session resumed from
+    code: str = field(default_factory=lambda: code_revision())  # read now: the checkout may move on while it trains
     _began: float = field(default_factory=time.monotonic)
     _stop: bool = False
+
+    @property
+    def last_step(self) -> int:
+        """The generator step at which this session ends."""
+        return self.limits.steps or self.trainer.config.steps
+
+    def describe(self) -> list[str]:
+        """What runs, on what and from where, in lines for a person."""
+        trainer, card = self.trainer, self.dataset.card
+        where, threads = device_name(trainer.device), torch.get_num_threads()
+        lines = [
+            f"{trainer.config.preset} on {where}, {trainer.precision}, {threads} CPU threads, penalty in "
+            f"{form_for(trainer.critic)}; generator {parameter_count(trainer.generator):,} and critic "
+            f"{parameter_count(trainer.critic):,} weights; {card.count:,} images from {card.source}"
+        ]
+        if self.earlier is not None:
+            was = self.earlier
+            lines.append(f"resumed at step {was.step} after {was.seconds / 60:.0f} minutes of training")
+            if (was.device, was.precision, was.threads) != (where, trainer.precision, threads):
+                lines.append(
+                    f"the run was on {was.device}, {was.precision}, {was.threads} CPU threads: elsewhere sums round "
+                    "differently, so from here it is no longer bit-equal to an uninterrupted run"
+                )
+        return lines
 
     def fit(self) -> Ending:
         """Train until a limit or a signal, and save. The folder then holds all that a resume needs.
@@ -67,17 +95,17 @@ class Session:
         (self.run / SAMPLES).mkdir(exist_ok=True)
         _drop_metrics_after(self.run / METRICS, self.trainer.step)
         with self._signals(), progress_bar("figures") as bar:
-            task = bar.add_task(self.run.name, total=self.limits.steps, completed=self.trainer.step, figures="")
+            task = bar.add_task(self.run.name, total=self.last_step, completed=self.trainer.step, figures="")
             recent: deque[tuple[int, float]] = deque([(self.trainer.step, time.monotonic())], maxlen=11)
             while (ending := self._ending()) is None:
                 metrics = self.trainer.train_step()
                 step = self.trainer.step
-                if step % self.limits.log_every == 0 or step == self.limits.steps:
+                if step % self.limits.log_every == 0 or step == self.last_step:
                     recent.append((step, time.monotonic()))
                     figures = self._log(metrics, recent)
                     bar.update(task, completed=step, figures=figures)
                     if bar.disable:
-                        say(f"step {step}/{self.limits.steps} {figures}")
+                        say(f"step {step}/{self.last_step} {figures}")
                 if step % self.limits.sample_every == 0:
                     self._sample()
                 if step % self.limits.checkpoint_every == 0:
@@ -101,7 +129,7 @@ class Session:
             data_source=data.source,
             data_count=data.count,
             data_resize=data.resize,
-            code=code_revision(),
+            code=self.code,
             device=device_name(trainer.device),
             precision=trainer.precision,
             threads=torch.get_num_threads(),
@@ -111,11 +139,16 @@ class Session:
     def _ending(self) -> Ending | None:
         if self._stop:
             return "interrupted"
-        if self.trainer.step >= self.limits.steps:
+        if self.trainer.step >= self.last_step:
             return "finished"
-        if time.monotonic() - self._began >= self.limits.minutes * 60:
+        if self._seconds_left() <= 0:
             return "out of time"
         return None
+
+    def _seconds_left(self) -> float:
+        if self.limits.minutes is None:
+            return math.inf
+        return self._began + self.limits.minutes * 60 - time.monotonic()
 
     def _log(self, metrics: Metrics, recent: deque[tuple[int, float]]) -> str:
         numbers = metrics.numbers()
@@ -129,10 +162,7 @@ class Session:
         (first, began), (last, now) = recent[0], recent[-1]
         steps_a_second = (last - first) / max(now - began, 1e-9)
         speed = steps_a_second * self.trainer.config.n_critic * self.trainer.config.batch_size
-        left = min(
-            (self.limits.steps - step) / max(steps_a_second, 1e-9),
-            self.limits.minutes * 60 - (now - self._began),
-        )
+        left = min((self.last_step - step) / max(steps_a_second, 1e-9), self._seconds_left())
         row = {
             "step": step,
             "images_seen": self.trainer.images_seen,
@@ -185,11 +215,6 @@ def code_revision() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("+" if changed else "")
-
-
-def device_name(device: torch.device) -> str:
-    """`cpu`, or `cuda` with the card's own name."""
-    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 def _drop_metrics_after(path: Path, step: int) -> None:

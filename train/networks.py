@@ -7,6 +7,7 @@ halves the side with a stride of 2.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class Generator(nn.Module):
         self.first_norm = nn.BatchNorm2d(widths[0])
         self.stages = nn.ModuleList(
             nn.Sequential(_upward(before, after, kernel, bias=False), nn.BatchNorm2d(after), nn.ReLU())
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         )
         self.last = _upward(widths[-1], config.channels, kernel, bias=True)
         self.apply(_init_generator)
@@ -57,7 +58,7 @@ class Critic(nn.Sequential):
     def __init__(self, config: Config) -> None:
         kernel, slope = config.critic.kernel, config.critic.slope
         layers: list[nn.Module] = []
-        before = config.channels
+        before: int = config.channels
         for after in _widths(config.size, config.critic.width):
             convolution = nn.Conv2d(before, after, kernel, STRIDE, padding=(kernel - 1) // 2)
             layers += [convolution, nn.LeakyReLU(slope)]
@@ -72,7 +73,7 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def _widths(size: int, width: int) -> list[int]:
-    """Channels of the stages from the image towards 4×4: width, 2·width, 4·width, …"""
+    """Channels of the stages from the image towards 4×4: width, and twice as many at each further stage."""
     stages = int(math.log2(size // FIRST))
     return [width * 2**stage for stage in range(stages)]
 

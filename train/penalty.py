@@ -88,10 +88,11 @@ def _reverse(layer: nn.Module, before: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _transposed_convolution(layer: nn.Conv2d, gradient: Tensor, size: torch.Size) -> Tensor:
+    assert not isinstance(layer.padding, str)
     # Where the stride doesn't divide the input, several sizes give one output: say which it was.
     missing = [
         size[i]
-        - ((gradient.shape[2 + i] - 1) * layer.stride[i] - 2 * int(layer.padding[i]))
+        - ((gradient.shape[2 + i] - 1) * layer.stride[i] - 2 * layer.padding[i])
         - (layer.dilation[i] * (layer.kernel_size[i] - 1) + 1)
         for i in (0, 1)
     ]

@@ -1,0 +1,144 @@
+"""What a model file says of itself: the `animegen.*` strings in its ONNX metadata, as one checked record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from animegen.errors import ModelError
+
+FORMAT_VERSION = 1
+LATENT_LAW = "standard_normal"  # numpy.random.RandomState(seed).standard_normal(z_dim) as float32
+_PREFIX = "animegen."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """The facts of one generator. In the file each field is a JSON value under `animegen.<field>`.
+
+    Attributes:
+        name: the model's own name, such as `anime-face-64`.
+        z_dim: the number of latent values an image is made from.
+        image_shape: channels, height and width.
+        objective: what it was trained with, such as `wgan-gp`.
+        recipe: the whole configuration of the run.
+        steps: generator steps trained.
+        images_seen: real images that the critic saw, repeats counted.
+        training_minutes: time spent training, over all sessions.
+        data: name, image count, resize rule and sha256 of the training data.
+        licence: who may use the model, and how.
+        provenance: where the training pictures come from.
+        code_revision: the commit that trained it.
+        checkpoint_sha256: of the checkpoint file it was exported from.
+        parity: how far ONNX Runtime and torch are apart, measured at export.
+        quality: measured figures with their protocol; empty when nothing was measured.
+        latent_law: how a seed becomes a latent.
+        format_version: of this card.
+    """
+
+    name: str
+    z_dim: int
+    image_shape: tuple[int, int, int]
+    objective: str
+    recipe: Mapping[str, Any]
+    steps: int
+    images_seen: int
+    training_minutes: float
+    data: Mapping[str, Any]
+    licence: str
+    provenance: str
+    code_revision: str
+    checkpoint_sha256: str
+    parity: Mapping[str, Any]
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    latent_law: str = LATENT_LAW
+    format_version: int = FORMAT_VERSION
+
+    def to_metadata(self) -> dict[str, str]:
+        """The strings that export writes into the model file."""
+        return {_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], *, origin: str) -> ModelCard:
+        """Read and check the strings of a model file; `origin` names it in errors. Unknown keys are left alone.
+
+        Raises:
+            ModelError: no card, a card of a newer version, or one with a missing or impossible value.
+        """
+        strings = {key.removeprefix(_PREFIX): text for key, text in metadata.items() if key.startswith(_PREFIX)}
+        if not strings:
+            raise ModelError(
+                f"{origin} is an ONNX model without an animegen card, so nothing says that it is a generator: "
+                "export one with python -m train export, or take another file"
+            )
+        try:
+            values = {key: json.loads(text) for key, text in strings.items()}
+        except json.JSONDecodeError as error:
+            raise ModelError(f"{origin} has a card that is not JSON ({error}): export it again") from error
+        version = values.get("format_version")
+        if not isinstance(version, int) or version < 1:
+            raise ModelError(f"{origin} has a card of format version {version!r}: export it again")
+        if version > FORMAT_VERSION:
+            raise ModelError(
+                f"{origin} has a card of format version {version}, and this animegen reads up to {FORMAT_VERSION}: "
+                "upgrade animegen"
+            )
+        known = {entry.name for entry in fields(cls)}
+        missing = known - values.keys()
+        if missing:
+            raise ModelError(f"{origin} has a card without {', '.join(sorted(missing))}: export it again")
+        shape = values["image_shape"]
+        checks = {
+            "z_dim": _is_count(values["z_dim"]),
+            "image_shape": isinstance(shape, list) and len(shape) == 3 and all(map(_is_count, shape)),
+            "latent_law": values["latent_law"] == LATENT_LAW,
+            "name": isinstance(values["name"], str) and values["name"] != "",
+        }
+        wrong = [f"{key} {values[key]!r}" for key, right in checks.items() if not right]
+        if wrong:
+            raise ModelError(f"{origin} has a card with {', '.join(wrong)}, which can't be: export it again")
+        values["image_shape"] = tuple(shape)
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as plain values, for `--json`."""
+        return asdict(self)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Every value as a dotted key and a text, in the card's order."""
+        return list(_rows(asdict(self)))
+
+    def to_markdown(self) -> str:
+        """The card as a page for people."""
+        lines = [
+            f"# {self.name}",
+            "",
+            self.provenance,
+            "",
+            f"Licence: {self.licence}",
+            "",
+            "| fact | value |",
+            "|---|---|",
+        ]
+        shown = {"name", "provenance", "licence"}
+        lines += [f"| {key} | {value.replace('|', chr(92) + '|')} |" for key, value in self.rows() if key not in shown]
+        return "\n".join(lines) + "\n"
+
+
+def _rows(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            if value:
+                yield from _rows(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, "not measured"
+        elif isinstance(value, list | tuple):
+            yield prefix + key, "×".join(map(str, value)) if key == "image_shape" else ", ".join(map(str, value))
+        else:
+            yield prefix + key, str(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,27 @@
+"""The `animegen` command: a skin over the library. What is heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import click
+
+from animegen import __version__
+from animegen.cli.info import info
+from animegen.cli.interpolate import interpolate
+from animegen.cli.sample import sample
+from animegen.console import CONTEXT, ErrorLineGroup
+
+
+@click.group(cls=ErrorLineGroup, context_settings={**CONTEXT, "auto_envvar_prefix": "ANIMEGEN"})
+@click.version_option(__version__, "--version", prog_name="animegen")
+def main() -> None:
+    """Generate images with a GAN, from an ONNX file, without torch.
+
+    \b
+    animegen sample --n 64 --out grid.png
+    animegen interpolate --seed-a 1 --seed-b 2 --steps 8 --out row.png
+    """
+
+
+main.add_command(sample)
+main.add_command(interpolate)
+main.add_command(info)

@@ -1,0 +1,176 @@
+"""A generator: seeds or latents in, uint8 images out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from animegen import catalog, latents
+from animegen.card import ModelCard
+from animegen.errors import ModelError, UsageError
+from animegen.images import Images
+from animegen.latents import Latents, Mode
+from animegen.runtime import Device, Session, session_dtype
+
+BATCH_SIZE = 16  # on a CPU an image costs the same in any batch, and small batches keep memory low
+
+
+class Generator:
+    """A session and the card of the model in it. Safe to share between threads: it keeps no state of its own.
+
+    Images are uint8 [N, H, W, C] arrays, channels last, as Pillow and most viewers want them.
+
+    Attributes:
+        card: what the model file says of itself.
+
+    Example:
+        >>> from animegen import Generator
+        >>> with Generator.load() as generator:
+        ...     images = generator.sample(4, seed=7)
+        >>> images.shape
+        (4, 64, 64, 3)
+    """
+
+    def __init__(self, session: Session, card: ModelCard) -> None:
+        """Join a session and a card.
+
+        Raises:
+            ModelError: the graph's tensors are not those that the card speaks of.
+        """
+        _check_graph(session, card)
+        self.card = card
+        self._session: Session | None = session
+
+    @classmethod
+    def load(
+        cls, model: str | Path = catalog.DEFAULT, *, device: Device = "auto", threads: int | None = None
+    ) -> Generator:
+        """Load a model by the name of a shipped one or by the path of its file.
+
+        `device` is `auto` (CUDA where it works, and else the CPU), `cpu` or `cuda`, which fails if the session
+        doesn't end up on CUDA. `threads` are CPU threads; by default as many as this process may use.
+
+        Raises:
+            ModelError: no such model, or a file that holds no generator.
+            DeviceError: the device can't be used.
+            MissingPackageError: no ONNX Runtime is installed.
+        """
+        path = catalog.find(model)
+        session = Session(path, device=device, threads=threads)
+        return cls(session, ModelCard.from_metadata(session.metadata, origin=str(path)))
+
+    @property
+    def device(self) -> str:
+        """Where the session really runs: `cpu` or `cuda`."""
+        return self._open().device
+
+    @property
+    def device_reason(self) -> str:
+        """Why it runs there."""
+        return self._open().why
+
+    def sample(
+        self, n: int = 1, *, seed: int = 0, seeds: Iterable[int] | None = None, batch_size: int = BATCH_SIZE
+    ) -> Images:
+        """The images of `seeds`, or of the `n` seeds from `seed` on: uint8 [N, H, W, C].
+
+        A seed names the same image in any batch and at any place.
+
+        Raises:
+            UsageError: `n` or `batch_size` below 1, or a seed outside of 0 … 2³²−1.
+        """
+        wanted = latents.seed_range(seed, n) if seeds is None else list(seeds)
+        height, width = self.card.image_shape[1:]
+        images = np.empty((len(wanted), height, width, self.card.image_shape[0]), np.uint8)
+        done = 0
+        for batch in self.stream(wanted, batch_size=batch_size):
+            images[done : done + len(batch)] = batch
+            done += len(batch)
+        return images
+
+    def stream(self, seeds: Iterable[int], *, batch_size: int = BATCH_SIZE) -> Iterator[Images]:
+        """The images of `seeds`, lazily, in batches uint8 [≤ batch_size, H, W, C]; memory stays constant.
+
+        Raises:
+            UsageError: `batch_size` below 1, or a seed outside of 0 … 2³²−1.
+        """
+        _check_batch_size(batch_size)
+        return self._stream(iter(seeds), batch_size)
+
+    def _stream(self, seeds: Iterator[int], batch_size: int) -> Iterator[Images]:
+        while batch := list(islice(seeds, batch_size)):
+            yield self._run(latents.from_seeds(batch, self.card.z_dim))
+
+    def interpolate(
+        self, seed_a: int, seed_b: int, *, steps: int = 8, mode: Mode = "slerp", batch_size: int = BATCH_SIZE
+    ) -> Images:
+        """`steps` images from that of one seed to that of another, ends included: uint8 [steps, H, W, C].
+
+        Raises:
+            UsageError: fewer than 2 steps, an unknown mode, or a seed outside of 0 … 2³²−1.
+        """
+        a, b = latents.from_seeds([seed_a, seed_b], self.card.z_dim)
+        return self(latents.interpolate(a, b, steps, mode), batch_size=batch_size)
+
+    def __call__(self, z: Latents, *, batch_size: int = BATCH_SIZE) -> Images:
+        """The images of latents [N, z_dim], which become float32: uint8 [N, H, W, C].
+
+        Raises:
+            UsageError: another shape, a value that is not finite, or `batch_size` below 1.
+        """
+        _check_batch_size(batch_size)
+        z = np.asarray(z, np.float32)
+        if z.ndim != 2 or z.shape[1] != self.card.z_dim or len(z) == 0:
+            raise UsageError(
+                f"latents have the shape {list(z.shape)}, and {self.card.name} takes [N, {self.card.z_dim}]"
+            )
+        if not np.isfinite(z).all():
+            raise UsageError("latents hold values that are not finite: a latent is made of ordinary numbers")
+        return np.concatenate([self._run(z[start : start + batch_size]) for start in range(0, len(z), batch_size)])
+
+    def close(self) -> None:
+        """Let go of the session and its memory; the generator can't be used after that."""
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, z: Latents) -> Images:
+        (images,) = self._open().run({"z": z})
+        # A copy in channels-last order; a view would be re-ordered by each later use.
+        return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+
+    def _open(self) -> Session:
+        if self._session is None:
+            raise UsageError("the generator is closed: load it again")
+        return self._session
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}: at least 1")
+
+
+def _check_graph(session: Session, card: ModelCard) -> None:
+    """The file format's contract: `z` float32 [N, z_dim] → `images` uint8 [N, C, H, W], only N free."""
+    inputs = [(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in session.inputs]
+    outputs = [(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in session.outputs]
+    wanted_inputs = [("z", session_dtype(np.float32), (card.z_dim,))]
+    wanted_outputs = [("images", session_dtype(np.uint8), card.image_shape)]
+    if inputs != wanted_inputs or outputs != wanted_outputs:
+        raise ModelError(
+            f"the card of {card.name} speaks of {wanted_inputs} → {wanted_outputs}, and the graph has "
+            f"{inputs} → {outputs}: export it again"
+        )
+    if isinstance(session.inputs[0].shape[0], int):
+        raise ModelError(f"{card.name} takes batches of {session.inputs[0].shape[0]} only: export it again")

@@ -1,0 +1,150 @@
+"""The only importer of onnxruntime: device choice, threads, sessions, and its errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from animegen.errors import DeviceError, MissingPackageError, ModelError, UsageError
+
+Device = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
+
+INSTALL_CPU = "pip install 'animegen[cpu]'"
+INSTALL_GPU = "pip uninstall -y onnxruntime && pip install --force-reinstall 'animegen[gpu]'"
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a graph. `shape` has a number for a fixed axis and a name or None for a free one."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+class Session:
+    """A model loaded on a device. It may be used from several threads at once.
+
+    Attributes:
+        device: where it really runs, read from the created session: `cpu` or `cuda`.
+        why: for `auto`, why this device was taken.
+        metadata: the model file's strings.
+        inputs, outputs: the graph's tensors.
+
+    Raises:
+        MissingPackageError: no ONNX Runtime is installed.
+        ModelError: the model can't be read or isn't ONNX.
+        DeviceError: `cuda` was asked for and the session isn't on it.
+    """
+
+    def __init__(self, model: Path | bytes, *, device: Device = "auto", threads: int | None = None) -> None:
+        if device not in DEVICES:
+            raise UsageError(f"device {device!r} is unknown: {', '.join(DEVICES)}")
+        self._onnxruntime = _import()
+        self._threads = threads or available_cpus()
+        self._origin = "the model" if isinstance(model, bytes) else str(model)
+        data = model if isinstance(model, bytes) else _read(model)
+        if device == "cpu":
+            self._session, self.why = self._create(data, [_CPU]), "asked for"
+        else:
+            self._session, self.why = self._create_on_cuda(data, required=device == "cuda")
+        self.device = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.inputs = [_tensor(entry) for entry in self._session.get_inputs()]
+        self.outputs = [_tensor(entry) for entry in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """All outputs, in the graph's order.
+
+        Raises:
+            ModelError: the graph refuses the inputs or fails.
+        """
+        try:
+            outputs: list[NDArray[Any]] = self._session.run(None, dict(inputs))
+        except Exception as error:
+            raise ModelError(f"{self._origin} failed to run: {_first_line(error)}") from error
+        return outputs
+
+    def _create(self, data: bytes, providers: list[Any]) -> Any:
+        options = self._onnxruntime.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY
+        options.intra_op_num_threads = self._threads
+        try:
+            # enable_fallback=0: onnxruntime would announce its change of device on stdout and go on.
+            return self._onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
+        except Exception as error:
+            if providers != [_CPU]:
+                raise
+            raise ModelError(f"{self._origin} is not an ONNX model that can be loaded: {_first_line(error)}") from error
+
+    def _create_on_cuda(self, data: bytes, *, required: bool) -> tuple[Any, str]:
+        """A session on CUDA; where that can't be, an error if it is `required`, and else one on the CPU."""
+        reason, fix = f"the installed ONNX Runtime {self._onnxruntime.__version__} is a CPU build", INSTALL_GPU
+        if _CUDA in self._onnxruntime.get_available_providers():
+            fix = "check the NVIDIA driver, and pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):  # preload_dlls prints what it could not load
+                self._onnxruntime.preload_dlls()
+            try:
+                # HEURISTIC: an exhaustive search costs seconds at every new batch size.
+                session = self._create(data, [(_CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), _CPU])
+            except Exception as error:
+                reason = f"CUDA failed to start ({_first_line(error)})"
+            else:
+                if session.get_providers()[0] == _CUDA:
+                    return session, "CUDA is available"
+                reason = f"CUDA's libraries can't be loaded ({' '.join(said.getvalue().split()) or 'no reason given'})"
+        if required:
+            raise DeviceError(f"cuda was asked for, and {reason}: {fix}, or take --device cpu")
+        return self._create(data, [_CPU]), reason
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use; onnxruntime by itself would count the whole host's."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def session_dtype(dtype: type[np.generic]) -> str:
+    """ONNX Runtime's name of a numpy type, as in `Tensor.dtype`."""
+    return {"float32": "tensor(float)", "uint8": "tensor(uint8)"}[np.dtype(dtype).name]
+
+
+def _import() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingPackageError(
+            f"no ONNX Runtime is installed: {INSTALL_CPU}, or 'animegen[gpu]' for CUDA"
+        ) from error
+    return onnxruntime  # type: ignore[no-any-return]
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist: name an .onnx file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _tensor(entry: Any) -> Tensor:
+    return Tensor(entry.name, entry.type, tuple(entry.shape))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__

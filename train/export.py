@@ -1,0 +1,253 @@
+"""From a run's checkpoint to a self-describing ONNX file that was shown to compute the same images.
+
+EMA weights → BatchNorm statistics of their own → BatchNorm folded away → ONNX graph with uint8 output → card →
+checker → torch and ONNX Runtime side by side → rename into place.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from animegen import latents
+from animegen.card import ModelCard
+from animegen.files import check_parent, replacing
+from animegen.runtime import Session
+from train import checkpoint
+from train.config import to_mapping
+from train.errors import ConfigError, ExportError
+from train.networks import FIRST, Generator
+
+Weights = Literal["fp32", "fp16"]
+
+OPSET = 20
+BATCHES = (1, 2, 7, 64)
+# The largest difference before rounding, in grey levels of 255, that an export may have anywhere. fp32: other
+# summation orders only; measured 0.0003 on the networks here. fp16: weights of 11 bits; 1 bounds the uint8
+# images to one grey level.
+TOLERANCE: dict[Weights, float] = {"fp32": 0.02, "fp16": 1.0}
+_STANDING_BATCHES, _STANDING_BATCH_SIZE = 32, 128
+_STREAM_STANDING = 21
+
+
+class ExportGraph(nn.Module):
+    """The generator as it is served: latents float32 [N, z_dim] → uint8 [N, C, H, W].
+
+    The first layer is a transposed convolution from 1×1, which is the same sum as the linear layer: its
+    BatchNorm folds like the others', and ONNX Runtime computes it image by image, so that an image's bits can't
+    depend on its batch. (Its matrix product picks another kernel for another number of rows.)
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        channels = generator.shape[0]
+        first = nn.ConvTranspose2d(generator.z_dim, channels, FIRST, bias=False)
+        with torch.no_grad():
+            first.weight.copy_(generator.first.weight.T.reshape(generator.z_dim, *generator.shape))
+        layers: list[nn.Module] = [fuse_conv_bn_eval(first.eval(), generator.first_norm, transpose=True), nn.ReLU()]
+        for stage in generator.stages:
+            convolution, norm, _relu = stage.children()
+            assert isinstance(convolution, nn.ConvTranspose2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            layers += [fuse_conv_bn_eval(convolution, norm, transpose=True), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, generator.last, nn.Tanh())
+
+    def forward(self, z: Tensor) -> Tensor:
+        """uint8 images; rounding is half to even in torch and in ONNX."""
+        levels = to_levels(self.layers(z[:, :, None, None]))
+        return levels.round().clamp(0, 255).to(torch.uint8)
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """[−1, 1] → [0, 255], before rounding."""
+    return images * 127.5 + 127.5
+
+
+def export(
+    run: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    licence: str = "unspecified",
+    provenance: str = "unspecified",
+    weights: Weights = "fp32",
+) -> ModelCard:
+    """Write the generator of the run in `run` to the file `out`, and return its card.
+
+    Raises:
+        CheckpointError: no checkpoint, or a damaged one.
+        ExportError: ONNX Runtime's images differ from torch's by more than `TOLERANCE`; nothing is written.
+        OutputError: `out` can't be written.
+    """
+    if out.suffix != ".onnx":
+        raise ConfigError(f"{out} has the extension {out.suffix!r}: a model file ends in .onnx")
+    check_parent(out)
+    source = run / checkpoint.NAME
+    saved = checkpoint.read_card(source)
+    generator = Generator(saved.config)
+    checkpoint.load_ema(source, generator)
+    generator.requires_grad_(False)
+    set_standing_statistics(generator, seed=saved.config.seed)
+    model = build(generator, weights)
+    parity = prove(model, generator, TOLERANCE[weights])
+    config = saved.config
+    card = ModelCard(
+        name=name or out.stem,
+        z_dim=config.generator.z_dim,
+        image_shape=(config.channels, config.size, config.size),
+        objective=config.objective,
+        recipe=to_mapping(config),
+        steps=saved.step,
+        images_seen=saved.images_seen,
+        training_minutes=round(saved.seconds / 60, 1),
+        data={
+            "name": saved.data_source,
+            "images": saved.data_count,
+            "resize": saved.data_resize,
+            "sha256": saved.data_sha256,
+        },
+        licence=licence,
+        provenance=provenance,
+        code_revision=saved.code,
+        checkpoint_sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
+        parity={"weights": weights, **parity},
+    )
+    helper.set_model_props(model, card.to_metadata())
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(out) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    return card
+
+
+@torch.no_grad()
+def set_standing_statistics(generator: Generator, *, seed: int) -> None:
+    """Give every BatchNorm the mean statistics of this generator's own activations, over 32 batches of 128 latents.
+
+    The running ones follow the trained weights, not their moving average (Brock et al. 2019, arXiv 1809.11096,
+    section 4.1, "standing statistics"). The generator is in evaluation mode afterwards.
+    """
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    generator.train()
+    rng = np.random.default_rng([seed, _STREAM_STANDING])
+    for _ in range(_STANDING_BATCHES):
+        generator(torch.from_numpy(rng.standard_normal((_STANDING_BATCH_SIZE, generator.z_dim), np.float32)))
+    generator.eval()
+
+
+def build(generator: Generator, weights: Weights = "fp32") -> onnx.ModelProto:
+    """The ONNX graph of a generator in evaluation mode: one file, opset 20, only the batch free."""
+    graph = ExportGraph(copy.deepcopy(generator)).eval()
+    example = torch.zeros(2, generator.z_dim)  # 2: torch.export would freeze a batch of 1
+    # The exporter prints its progress, and warns of what its own dependencies do.
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["z"],
+            output_names=["images"],
+            dynamic_shapes=({0: "batch"},),
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    _strip(model)
+    if weights == "fp16":
+        _halve(model)
+    return model
+
+
+def prove(model: onnx.ModelProto, generator: Generator, tolerance: float) -> dict[str, Any]:
+    """Compare ONNX Runtime on the CPU with torch at every batch size of `BATCHES`, before and after rounding.
+
+    Returns the largest differences and the share of values that differ after rounding.
+
+    Raises:
+        ExportError: a difference before rounding above `tolerance`, or above one grey level after it.
+    """
+    session = Session(_with_levels(model).SerializeToString(), device="cpu")
+    worst, worst_rounded, differing, total = 0.0, 0, 0, 0
+    for batch in BATCHES:
+        z = latents.from_seeds(range(batch), generator.z_dim)
+        images, levels = session.run({"z": z})
+        with torch.no_grad():
+            expected = to_levels(generator(torch.from_numpy(z)))
+        expected_images = expected.round().clamp(0, 255).to(torch.uint8).numpy()
+        if images.shape != expected_images.shape:
+            raise ExportError(
+                f"the export is not the trained generator: at batch {batch} ONNX Runtime gives the shape "
+                f"{images.shape} and torch {expected_images.shape}; nothing was written"
+            )
+        # A NaN fails the comparison below, as it is not within any tolerance.
+        worst = max(worst, float(np.abs(levels - expected.numpy()).max()), key=lambda v: (np.isnan(v), v))
+        apart = np.abs(images.astype(np.int16) - expected_images)
+        worst_rounded = max(worst_rounded, int(apart.max()))
+        differing += int((apart > 0).sum())
+        total += apart.size
+        if not worst <= tolerance or worst_rounded > 1:
+            raise ExportError(
+                f"the export is not the trained generator: at batch {batch} ONNX Runtime and torch are {worst:.4g} "
+                f"grey levels apart before rounding (allowed: {tolerance}) and {worst_rounded} after it (allowed: 1); "
+                "nothing was written"
+            )
+    return {
+        "batches": list(BATCHES),
+        "max_grey_levels": worst_rounded,
+        "max_before_rounding": float(f"{worst:.3g}"),
+        "share_differing": float(f"{differing / total:.3g}"),
+    }
+
+
+def _with_levels(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy with one more output: the values that go into the rounding."""
+    probe = copy.deepcopy(model)
+    (rounding,) = (node for node in probe.graph.node if node.op_type == "Round")
+    probe.graph.output.append(helper.make_tensor_value_info(rounding.input[0], TensorProto.FLOAT, None))
+    return probe
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove what the exporter noted about this machine: stack traces and paths, which also change the hash."""
+    del model.metadata_props[:], model.graph.metadata_props[:]
+    model.doc_string = model.graph.doc_string = ""
+    model.graph.name = "generator"
+    entries: list[Any] = [*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info]
+    for entry in [*entries, *model.graph.initializer]:
+        del entry.metadata_props[:]
+        entry.doc_string = ""
+    del model.graph.value_info[:]
+
+
+def _halve(model: onnx.ModelProto) -> None:
+    """Store the weights as fp16 and cast them back in the graph; all arithmetic stays fp32.
+
+    ONNX Runtime folds the casts when it loads the file, so only the file is smaller.
+    """
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type != TensorProto.FLOAT or len(weight.dims) < 2:  # biases are few and gain nothing
+            continue
+        stored = f"{weight.name}.fp16"
+        casts.append(helper.make_node("Cast", [stored], [weight.name], to=TensorProto.FLOAT))
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), stored))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
