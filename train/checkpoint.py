@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -119,6 +120,24 @@ def load_ema(path: Path, generator: nn.Module) -> CheckpointCard:
     except RuntimeError as error:
         raise CheckpointError(f"{path} holds the tensors of another network") from error
     return card
+
+
+def code_revision() -> str:
+    """The commit of this checkout, with `+` where tracked files were changed; `unknown` outside of git."""
+    folder = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "diff", "--quiet", "HEAD", "--", "train", "animegen"],
+            cwd=folder.parent,
+            capture_output=True,
+            check=False,
+        ).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + ("+" if changed else "")
 
 
 def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import signal
-import subprocess
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -57,7 +56,7 @@ class Session:
     run: Path
     limits: Limits
     earlier: CheckpointCard | None = None  # the state that this session resumed from
-    code: str = field(default_factory=lambda: code_revision())  # read now: the checkout may move on while it trains
+    code: str = field(default_factory=checkpoint.code_revision)  # read now: the checkout may move on while it trains
     _began: float = field(default_factory=time.monotonic)
     _stop: bool = False
 
@@ -197,24 +196,6 @@ class Session:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def code_revision() -> str:
-    """The commit of this checkout, with `+` where tracked files were changed; `unknown` outside of git."""
-    folder = Path(__file__).parent
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "diff", "--quiet", "HEAD", "--", "train", "animegen"],
-            cwd=folder.parent,
-            capture_output=True,
-            check=False,
-        ).returncode
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("+" if changed else "")
 
 
 def _drop_metrics_after(path: Path, step: int) -> None:

@@ -81,7 +81,7 @@ def _reverse(layer: nn.Module, before: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda g: g @ layer.weight
     if isinstance(layer, nn.LeakyReLU | nn.ReLU):
         slope = layer.negative_slope if isinstance(layer, nn.LeakyReLU) else 0.0
-        slopes = torch.where(before > 0, 1.0, slope).to(before.dtype)
+        slopes = torch.full_like(before, slope).masked_fill_(before > 0, 1)
         return lambda g: g * slopes
     shape = before.shape
     return lambda g: g.view(shape)

@@ -1,0 +1,187 @@
+"""What the tests share: the installed command, a tiny real model, tiny pictures, a tiny run. No weights, no network."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from animegen.card import ModelCard
+
+ROOT = Path(__file__).parent.parent
+COMMAND = Path(sys.executable).parent / "animegen"
+
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+TINY = [  # a WGAN-GP that trains hundreds of steps in a second or two
+    *("--preset", "wgan-gp-64", "--set", "size=16", "--set", "batch_size=8", "--set", "n_critic=2"),
+    *("--set", "generator.width=4", "--set", "generator.z_dim=8", "--set", "critic.width=4"),
+]
+
+
+def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None, **options: object):  # type: ignore[no-untyped-def]
+    """Run a command to its end, with everything it printed."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        timeout=600,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture
+def animegen(tmp_path: Path) -> Run:
+    """The installed `animegen` command, run in an empty folder."""
+
+    def call(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
+        return run(COMMAND, *arguments, **{"cwd": tmp_path, **options})
+
+    return call
+
+
+@pytest.fixture
+def train() -> Run:
+    """`python -m train`, run in the checkout."""
+    pytest.importorskip("torch")
+
+    def call(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
+        return run(sys.executable, "-m", "train", *arguments, **{"cwd": ROOT, **options})
+
+    return call
+
+
+def assert_error(done: subprocess.CompletedProcess[bytes], status: int, *words: str) -> None:
+    """The command failed as promised: the exit status, one line on stderr that says these words, no data."""
+    message = done.stderr.decode()
+    assert done.returncode == status, message
+    errors = [line for line in message.splitlines() if not line.startswith("device: ")]
+    assert len(errors) == 1, message
+    assert errors[0].startswith("error: ")
+    for word in words:
+        assert word in errors[0]
+    assert done.stdout == b""
+
+
+def tiny_card(**changes: object) -> ModelCard:
+    """A card that fits `tiny_graph`."""
+    values: dict[str, object] = {
+        "name": "tiny",
+        "z_dim": 8,
+        "image_shape": (3, 8, 8),
+        "objective": "none",
+        "recipe": {},
+        "steps": 0,
+        "images_seen": 0,
+        "training_minutes": 0.0,
+        "data": {},
+        "licence": "MIT",
+        "provenance": "random weights",
+        "code_revision": "unknown",
+        "checkpoint_sha256": "",
+        "parity": {},
+        **changes,
+    }
+    return ModelCard(**values)  # type: ignore[arg-type]
+
+
+def tiny_graph(z_name: str = "z") -> onnx.ModelProto:
+    """A generator with random weights, in the file format's own terms: latents [N, 8] → uint8 [N, 3, 8, 8]."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "first": rng.normal(0, 0.5, (8, 16, 4, 4)),
+        "second": rng.normal(0, 0.3, (16, 3, 4, 4)),
+    }
+    nodes = [
+        helper.make_node("Unsqueeze", [z_name, "axes"], ["z4"]),
+        helper.make_node("ConvTranspose", ["z4", "first"], ["h"]),
+        helper.make_node("Relu", ["h"], ["a"]),
+        helper.make_node("ConvTranspose", ["a", "second"], ["x"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Tanh", ["x"], ["y"]),
+        helper.make_node("Mul", ["y", "half"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "half"], ["levels"]),
+        helper.make_node("Round", ["levels"], ["rounded"]),
+        helper.make_node("Cast", ["rounded"], ["images"], to=TensorProto.UINT8),
+    ]
+    initializers = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    initializers += [
+        numpy_helper.from_array(np.array([2, 3], np.int64), "axes"),
+        numpy_helper.from_array(np.array(127.5, np.float32), "half"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(z_name, TensorProto.FLOAT, ["batch", 8])],
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 3, 8, 8])],
+        initializers,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def write_model(path: Path, card: ModelCard | None, graph: onnx.ModelProto | None = None) -> Path:
+    """Save a model file, with a card or without."""
+    model = graph or tiny_graph()
+    if card is not None:
+        helper.set_model_props(model, card.to_metadata())
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of a few kilobytes."""
+    return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx", tiny_card())
+
+
+def picture(number: int, size: tuple[int, int] = (20, 20)) -> Image.Image:
+    """A picture of its own for each number: a coloured disc on a coloured ground."""
+    rng = np.random.default_rng(number)
+    y, x = np.mgrid[: size[1], : size[0]]
+    centre, radius = rng.uniform(0.3, 0.7, 2) * (size[1], size[0]), min(size) * rng.uniform(0.2, 0.4)
+    disc = ((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2)[..., None]
+    return Image.fromarray(np.where(disc, rng.integers(0, 256, 3), rng.integers(0, 256, 3)).astype(np.uint8))
+
+
+def picture_zip(path: Path, count: int, size: tuple[int, int] = (20, 20)) -> Path:
+    """A zip of `count` pictures."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(count):
+            buffer = io.BytesIO()
+            picture(number, size).save(buffer, "PNG")
+            archive.writestr(f"faces/{number}.png", buffer.getvalue())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed dataset of 50 pictures of 16×16."""
+    pytest.importorskip("torch")
+    from train.data import prepare
+
+    folder = tmp_path_factory.mktemp("data")
+    prepare(picture_zip(folder / "faces.zip", 50), folder / "packed", size=16)
+    return folder / "packed"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of 6 steps."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    limits = ("--steps", "6", "--log-every", "1", "--sample-every", "3", "--threads", "1", "--device", "cpu")
+    done = run(sys.executable, "-m", "train", "fit", *TINY, "--data", tiny_data, "--out", folder, *limits, cwd=ROOT)
+    assert done.returncode == 0, done.stderr.decode()
+    return folder

@@ -1,0 +1,70 @@
+"""The card in a model file's metadata."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import tiny_card
+from hypothesis import given
+from hypothesis import strategies as st
+
+from animegen import ModelCard, ModelError
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(TEXT.filter(bool), st.dictionaries(TEXT, JSON, max_size=4), st.tuples(*[st.integers(1, 512)] * 3))
+def test_metadata_brings_a_card_back(name: str, recipe: dict[str, object], shape: tuple[int, int, int]) -> None:
+    card = tiny_card(name=name, recipe=recipe, image_shape=shape)
+    metadata = card.to_metadata()
+    assert all(key.startswith("animegen.") and isinstance(value, str) for key, value in metadata.items())
+    assert ModelCard.from_metadata({**metadata, "other": "left alone"}, origin="x") == card
+
+
+def changed(key: str, text: str | None) -> dict[str, str]:
+    metadata = tiny_card().to_metadata()
+    if text is None:
+        del metadata[f"animegen.{key}"]
+    else:
+        metadata[f"animegen.{key}"] = text
+    return metadata
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({}, "without an animegen card"),
+        ({"producer": "someone else"}, "without an animegen card"),
+        (changed("format_version", "2"), "upgrade animegen"),
+        (changed("format_version", '"one"'), "format version 'one'"),
+        (changed("format_version", None), "format version None"),
+        (changed("steps", None), "without steps"),
+        (changed("name", "{"), "not JSON"),
+        (changed("z_dim", "0"), "z_dim 0"),
+        (changed("z_dim", "true"), "z_dim True"),
+        (changed("image_shape", "[3, 64]"), "image_shape"),
+        (changed("image_shape", "[3, 64, -1]"), "image_shape"),
+        (changed("latent_law", '"uniform"'), "latent_law 'uniform'"),
+        (changed("name", '""'), "name ''"),
+    ],
+)
+def test_cards_that_cannot_be_believed(metadata: dict[str, str], words: str) -> None:
+    with pytest.raises(ModelError, match=words) as caught:
+        ModelCard.from_metadata(metadata, origin="model.onnx")
+    assert "model.onnx" in str(caught.value)
+
+
+def test_a_card_for_people() -> None:
+    card = tiny_card(recipe={"adam": {"lr": 0.1}}, provenance="From | nowhere.")
+    rows = dict(card.rows())
+    assert rows["image_shape"] == "3×8×8"
+    assert rows["recipe.adam.lr"] == "0.1"
+    assert rows["quality"] == "not measured"
+    assert card.to_markdown().startswith("# tiny\n\nFrom | nowhere.\n")
+    json.dumps(card.to_json())

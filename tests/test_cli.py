@@ -1,0 +1,163 @@
+"""The installed command, as a user types it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import COMMAND, Run, assert_error, run, tiny_card, tiny_graph, write_model
+from PIL import Image
+
+from animegen import Generator, __version__
+from animegen.images import grid
+
+
+@pytest.fixture
+def expected(tiny_model: Path) -> np.ndarray:
+    with Generator.load(tiny_model, device="cpu") as generator:
+        return grid(generator.sample(10, seed=7))
+
+
+def test_sample_writes_the_grid_of_the_seeds(
+    animegen: Run, tiny_model: Path, tmp_path: Path, expected: np.ndarray
+) -> None:
+    done = animegen("sample", "--n", 10, "--seed", 7, "--out", "grid.png", "--model", tiny_model, "--batch-size", 3)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == b""
+    assert b"device: " in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "grid.png")), expected)
+
+
+def test_stdout_is_data(animegen: Run, tiny_model: Path, expected: np.ndarray) -> None:
+    done = animegen("sample", "--n", 10, "--seed", 7, "-o", "-", "--model", tiny_model, "--device", "cpu")
+    assert done.returncode == 0
+    assert done.stderr == b""
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(done.stdout))), expected)
+    for form, name in (("webp", "WEBP"), ("jpg", "JPEG")):
+        done = animegen("sample", "--n", 1, "-o", "-", "--format", form, "--model", tiny_model)
+        assert Image.open(io.BytesIO(done.stdout)).format == name
+
+
+def test_json_is_one_object(animegen: Run, tiny_model: Path) -> None:
+    done = animegen("sample", "--n", 10, "--seed", 7, "--model", tiny_model, "--json")
+    made = json.loads(done.stdout)
+    assert made.pop("seconds") > 0
+    assert made == {
+        "out": "grid.png", "width": 38, "height": 28, "images": 10, "seeds": [7, 16], "model": "tiny", "device": "cpu",
+    }  # fmt: skip
+
+
+def test_interpolate_makes_one_row(animegen: Run, tiny_model: Path, tmp_path: Path) -> None:
+    done = animegen("interpolate", "--seed-a", 1, "--seed-b", 2, "--steps", 5, "--model", tiny_model, "--json")
+    assert json.loads(done.stdout)["out"] == "interpolation.png"
+    with Generator.load(tiny_model, device="cpu") as generator:
+        row = grid(generator.interpolate(1, 2, steps=5), columns=5)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "interpolation.png")), row)
+
+
+def test_info_prints_the_card(animegen: Run, tiny_model: Path) -> None:
+    assert json.loads(animegen("info", "--model", tiny_model, "--json").stdout)["z_dim"] == 8
+    assert "image_shape        3×8×8\n" in animegen("info", "--model", tiny_model).stdout.decode()
+    assert animegen("info", "--model", tiny_model, "--markdown").stdout.decode() == tiny_card().to_markdown()
+
+
+def test_options_come_from_the_environment(animegen: Run, tiny_model: Path) -> None:
+    done = animegen("sample", "--json", env={"ANIMEGEN_SAMPLE_MODEL": str(tiny_model), "ANIMEGEN_SAMPLE_N": "3"})
+    assert json.loads(done.stdout)["images"] == 3
+
+
+def test_version_and_module(animegen: Run) -> None:
+    assert animegen("--version").stdout.decode().split() == ["animegen,", "version", __version__]
+    assert run(sys.executable, "-m", "animegen", "--version").stdout == animegen("--version").stdout
+
+
+def test_every_command_has_an_example(animegen: Run) -> None:
+    listed = animegen("--help").stdout.decode().partition("Commands:")[2]
+    commands = [line.split()[0] for line in listed.splitlines() if line.strip()]
+    assert commands == ["info", "interpolate", "sample"]
+    for command in commands:
+        text = animegen(command, "-h").stdout.decode()
+        assert f"Example: animegen {command}" in text
+        assert "[default: " in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["sample", "--n", "0"], 2, ["--n", "x>=1"]),
+        (["sample", "--seed", "-1"], 2, ["-1", "4294967295"]),
+        (["sample", "--seed", str(2**32)], 2, [str(2**32), "4294967295"]),
+        (["sample", "--seed", str(2**32 - 2), "--n", "3"], 2, ["4294967296", "fewer"]),
+        (["sample", "--seed", "one"], 2, ["'one'"]),
+        (["sample", "--batch-size", "0"], 2, ["--batch-size"]),
+        (["sample", "--device", "tpu"], 2, ["tpu", "cuda"]),
+        (["sample", "--out", "nowhere/grid.png"], 1, ["nowhere is not a folder", "make it first"]),
+        (["sample", "--out", "grid.bmp"], 2, [".bmp", ".png"]),
+        (["sample", "--out", "grid"], 2, ["without an extension"]),
+        (["sample", "--out", "-", "--json"], 2, ["stdout"]),
+        (["sample", "--model", "no.onnx"], 1, ["no.onnx"]),
+        (["info", "--model", "no.onnx"], 1, ["no.onnx"]),
+        (["interpolate", "--seed-a", "1"], 2, ["--seed-b"]),
+        (["interpolate", "--seed-a", "1", "--seed-b", "2", "--steps", "1"], 2, ["--steps"]),
+        (["smaple"], 2, ["smaple"]),
+        (["--nonsense"], 2, ["--nonsense"]),
+    ],
+)
+def test_bad_input_is_one_line(
+    animegen: Run, tiny_model: Path, tmp_path: Path, arguments: list[str], status: int, words: list[str]
+) -> None:
+    wanted = ["--model", tiny_model] if arguments[0] in {"sample", "interpolate"} and "--model" not in arguments else []
+    assert_error(animegen(*arguments, *wanted), status, *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_hold_no_generator(animegen: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("not a model")
+    assert_error(animegen("sample", "--model", "text.onnx"), 1, "text.onnx", "not an ONNX model")
+    write_model(tmp_path / "plain.onnx", None, tiny_graph())
+    assert_error(animegen("sample", "--model", "plain.onnx"), 1, "plain.onnx", "without an animegen card")
+    assert not (tmp_path / "grid.png").exists()
+
+
+def test_debug_shows_the_traceback(animegen: Run) -> None:
+    done = animegen("--debug", "sample", "--model", "no.onnx")
+    assert done.returncode == 1
+    assert b"Traceback" in done.stderr
+
+
+def test_cuda_asked_for_is_cuda_or_an_error(animegen: Run, tiny_model: Path) -> None:
+    done = animegen("sample", "--n", 1, "--device", "cuda", "--model", tiny_model, "--json")
+    if done.returncode == 0:
+        assert json.loads(done.stdout)["device"] == "cuda"
+    else:
+        assert_error(done, 1, "cuda was asked for", "pip")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
+def test_a_full_disk_leaves_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    import resource
+
+    def small_files_only() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    old = tmp_path / "grid.png"
+    old.write_bytes(b"what was here before")
+    done = run(COMMAND, "sample", "--model", tiny_model, cwd=tmp_path, preexec_fn=small_files_only)
+    assert_error(done, 1, "grid.png can't be written", "File too large")
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
+    assert old.read_bytes() == b"what was here before"
+
+
+def test_an_unwritable_path(animegen: Run, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "grid.png").mkdir()
+    assert_error(animegen("sample", "--model", tiny_model), 1, "grid.png is a folder")
+    (tmp_path / "file").write_text("a file, no folder")
+    assert_error(animegen("sample", "--model", tiny_model, "-o", "file/grid.png"), 1, "file is not a folder")
+    proc = Path("/proc/self")
+    if proc.is_dir():  # no one can make files there, not even root
+        assert_error(animegen("sample", "--model", tiny_model, "-o", proc / "grid.png"), 1, "can't be written")

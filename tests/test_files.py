@@ -1,0 +1,57 @@
+"""Nothing is ever left half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from animegen import OutputError
+from animegen.files import replacing, replacing_folder
+
+
+def test_the_new_file_takes_the_old_one_s_place(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with replacing(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file_and_no_other(error: type[BaseException], tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(error), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with pytest.raises(OutputError, match=r"a\.txt can't be written: No space left"), replacing(target):
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_file_s_place(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is a folder"), replacing(tmp_path):
+        pass
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    with pytest.raises(ValueError, match="stop"), replacing_folder(target) as temporary:
+        (temporary / "half").write_text("half")
+        raise ValueError("stop")
+    assert not list(tmp_path.iterdir())
+    with replacing_folder(target) as temporary:
+        (temporary / "whole").write_text("whole")
+    assert [path.name for path in target.iterdir()] == ["whole"]
+    with pytest.raises(OutputError, match="already exists"), replacing_folder(target):
+        pass
+    assert [path.name for path in target.iterdir()] == ["whole"]

@@ -1,0 +1,188 @@
+"""The library as its users call it, on a tiny real model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import tiny_card, tiny_graph, write_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+
+from animegen import Generator, ModelError, UsageError, latents
+from animegen.runtime import Session
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_model: Path) -> Iterator[Generator]:
+    with Generator.load(tiny_model, device="cpu") as loaded:
+        yield loaded
+
+
+def test_a_sample(generator: Generator) -> None:
+    images = generator.sample(5, seed=3)
+    assert images.shape == (5, 8, 8, 3)
+    assert images.dtype == np.uint8
+    assert images.flags.c_contiguous
+    assert len(np.unique(images)) > 50
+    assert generator.device == "cpu"
+
+
+def test_the_image_is_the_graph_s_own(generator: Generator) -> None:
+    # The same arithmetic in numpy, from the seed to the rounded level, one pixel of one image.
+    weights = {w.name: onnx.numpy_helper.to_array(w) for w in tiny_graph().graph.initializer}
+    z = np.random.RandomState(9).standard_normal(8).astype(np.float32)
+    hidden = np.maximum(np.einsum("z,zchw->chw", z, weights["first"]), 0)
+    padded = np.zeros((3, 10, 10), np.float32)
+    for y in range(4):
+        for x in range(4):
+            padded[:, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4] += np.einsum(
+                "c,cohw->ohw", hidden[:, y, x], weights["second"]
+            )
+    levels = np.tanh(padded[:, 1:-1, 1:-1]) * 127.5 + 127.5
+    assert np.abs(generator.sample(seed=9)[0].transpose(2, 0, 1) - levels).max() <= 0.5 + 1e-3
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1 - 40), n=st.integers(1, 40), batch_size=st.integers(1, 50))
+def test_a_seed_names_an_image_whatever_the_batch(generator: Generator, seed: int, n: int, batch_size: int) -> None:
+    together = generator.sample(n, seed=seed, batch_size=batch_size)
+    k = (seed + batch_size) % n
+    np.testing.assert_array_equal(together[k], generator.sample(seed=seed + k)[0])
+
+
+def test_seeds_in_any_order(generator: Generator) -> None:
+    plain = generator.sample(10, seed=100)
+    np.testing.assert_array_equal(generator.sample(seeds=[107, 100, 107]), plain[[7, 0, 7]])
+    assert generator.sample(seeds=[]).shape == (0, 8, 8, 3)
+
+
+def test_the_stream_is_lazy(generator: Generator) -> None:
+    drawn = []
+
+    def seeds() -> Iterator[int]:
+        for seed in range(10**9):
+            drawn.append(seed)
+            yield seed
+
+    stream = generator.stream(seeds(), batch_size=4)
+    assert drawn == []
+    first = next(stream)
+    assert drawn == [0, 1, 2, 3]
+    np.testing.assert_array_equal(first, generator.sample(4))
+
+
+def test_an_interpolation_ends_at_its_seeds(generator: Generator) -> None:
+    row = generator.interpolate(1, 2, steps=7)
+    assert row.shape == (7, 8, 8, 3)
+    np.testing.assert_array_equal(row[[0, -1]], generator.sample(seeds=[1, 2]))
+    assert not (row[3] == generator.interpolate(1, 2, steps=7, mode="lerp")[3]).all()
+
+
+def test_raw_latents(generator: Generator) -> None:
+    z = latents.from_seeds([5, 6], 8)
+    np.testing.assert_array_equal(generator(z), generator.sample(2, seed=5))
+    np.testing.assert_array_equal(generator(z.astype(np.float64), batch_size=1), generator.sample(2, seed=5))
+
+
+@pytest.mark.parametrize("shape", [(8,), (2, 7), (0, 8), (2, 8, 1)])
+def test_latents_of_another_shape(generator: Generator, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"takes \[N, 8\]"):
+        generator(np.zeros(shape, np.float32))
+
+
+def test_calls_that_cannot_be(generator: Generator, tiny_model: Path) -> None:
+    with pytest.raises(UsageError, match="not finite"):
+        generator(np.full((1, 8), np.nan, np.float32))
+    with pytest.raises(UsageError, match="at least one"):
+        generator.sample(0)
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        generator.sample(1, batch_size=0)
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        generator.stream([1], batch_size=0)
+    with pytest.raises(UsageError, match="seed -3"):
+        generator.sample(seeds=[-3])
+    with pytest.raises(UsageError, match="device 'tpu'"):
+        Generator.load(tiny_model, device="tpu")  # type: ignore[arg-type]
+    closed = Generator.load(tiny_model, device="cpu")
+    closed.close()
+    closed.close()
+    with pytest.raises(UsageError, match="closed"):
+        closed.sample()
+
+
+def test_threads_share_a_generator(generator: Generator) -> None:
+    expected = generator.sample(16)
+    results: dict[int, np.ndarray] = {}
+
+    def work(seed: int) -> None:
+        results[seed] = np.concatenate([generator.sample(seeds=[seed]) for _ in range(20)])
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in range(16):
+        assert (results[seed] == expected[seed]).all()
+
+
+def graph_with(**changes: object) -> onnx.ModelProto:
+    """The tiny graph, renamed or with a fixed batch."""
+    model = tiny_graph(**{key: value for key, value in changes.items() if key == "z_name"})  # type: ignore[arg-type]
+    if "batch" in changes:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = changes["batch"]  # type: ignore[assignment]
+    return model
+
+
+@pytest.mark.parametrize(
+    ("graph", "card", "words"),
+    [
+        (graph_with(), tiny_card(z_dim=9), "speaks of"),
+        (graph_with(), tiny_card(image_shape=(3, 16, 16)), "speaks of"),
+        (graph_with(z_name="noise"), tiny_card(), "speaks of"),
+        (graph_with(batch=4), tiny_card(), "batches of 4 only"),
+        (graph_with(), None, "without an animegen card"),
+    ],
+)
+def test_files_that_are_no_generator(graph: onnx.ModelProto, card: object, words: str, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "other.onnx", card, graph)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=words):
+        Generator.load(path, device="cpu")
+
+
+def test_files_that_are_no_model(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("this is no protobuf")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    for name in ("text.onnx", "empty.onnx"):
+        with pytest.raises(ModelError, match="not an ONNX model"):
+            Generator.load(tmp_path / name, device="cpu")
+    with pytest.raises(ModelError, match="anime-face-64"):
+        Generator.load("no-such-model", device="cpu")
+
+
+def test_a_file_cut_in_half(tiny_model: Path, tmp_path: Path) -> None:
+    data = tiny_model.read_bytes()
+    (tmp_path / "half.onnx").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ModelError, match=r"half\.onnx"):
+        Generator.load(tmp_path / "half.onnx", device="cpu")
+
+
+def test_a_graph_that_fails_to_run(tiny_model: Path) -> None:
+    session = Session(tiny_model, device="cpu")
+    with pytest.raises(ModelError, match="failed to run"):
+        session.run({"z": np.zeros((1, 3), np.float32)})
+
+
+def test_a_session_from_bytes_keeps_its_metadata() -> None:
+    model = tiny_graph()
+    helper.set_model_props(model, {"animegen.name": '"tiny"', "other": "value"})
+    session = Session(model.SerializeToString(), device="cpu", threads=1)
+    assert session.metadata == {"animegen.name": '"tiny"', "other": "value"}
+    assert session.inputs[0].shape == ("batch", 8)

@@ -1,0 +1,74 @@
+"""Grids and picture files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from animegen import OutputError, UsageError, images
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (7, 5, 6, 3), np.uint8)  # 255 is the paper's
+
+
+@given(n=st.integers(1, 7), columns=st.one_of(st.none(), st.integers(1, 9)), channels=st.sampled_from([1, 3]))
+def test_every_image_stands_in_its_cell(n: int, columns: int | None, channels: int) -> None:
+    batch = PIXELS[:n, ..., :channels]
+    sheet = images.grid(batch, columns)
+    across = min(columns or images.columns_for(n), n)
+    down = -(-n // across)
+    assert sheet.shape == (down * 7 - 2, across * 8 - 2, channels)
+    covered = np.zeros(sheet.shape, bool)
+    for k in range(n):
+        cell = np.s_[k // across * 7 : k // across * 7 + 5, k % across * 8 : k % across * 8 + 6]
+        np.testing.assert_array_equal(sheet[cell], batch[k])
+        covered[cell] = True
+    assert (sheet[~covered] == 255).all()
+
+
+@given(st.integers(1, 10_000))
+def test_a_grid_is_nearly_square_and_never_taller_than_wide(n: int) -> None:
+    columns = images.columns_for(n)
+    assert -(-n // columns) <= columns
+    assert (columns - 1) ** 2 < n <= columns**2
+
+
+def test_grids_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="at least one image"):
+        images.grid(PIXELS[:0])
+    with pytest.raises(UsageError, match="columns is 0"):
+        images.grid(PIXELS, 0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_keeps_every_pixel(channels: int, tmp_path: Path) -> None:
+    image = PIXELS[0, ..., :channels]
+    images.save(image, tmp_path / "a.PNG")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.PNG"]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.PNG")).reshape(image.shape), image)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_other_formats_come_close(form: str) -> None:
+    smooth = np.asarray(Image.fromarray(PIXELS[0]).resize((64, 64), Image.Resampling.BICUBIC))
+    decoded = Image.open(io.BytesIO(images.encode(smooth, form)))
+    assert decoded.format == form
+    assert np.abs(np.asarray(decoded).astype(int) - smooth).mean() < 4
+
+
+@pytest.mark.parametrize(("name", "words"), [("a.bmp", r"\.bmp"), ("a", "without an extension"), ("a.png.exe", ".exe")])
+def test_unknown_extensions(name: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        images.save(PIXELS[0], tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="make it first"):
+        images.save(PIXELS[0], tmp_path / "no" / "a.png")
+    assert not list(tmp_path.iterdir())

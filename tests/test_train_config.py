@@ -1,0 +1,79 @@
+"""Presets and settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from train.config import differences, from_mapping, load_config, preset_names, to_mapping
+from train.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_whole(name: str) -> None:
+    config = load_config(name)
+    assert config.preset == name
+    assert config.description
+    assert from_mapping(to_mapping(config), origin="again") == config
+
+
+def test_the_published_recipe() -> None:
+    config = load_config("wgan-gp-64")  # Gulrajani et al. 2017, Algorithm 1
+    assert (config.lambda_gp, config.n_critic, config.batch_size) == (10, 5, 64)
+    for adam in (config.generator_adam, config.critic_adam):
+        assert (adam.lr, adam.beta1, adam.beta2) == (1e-4, 0, 0.9)
+
+
+def test_settings_change_single_values() -> None:
+    config = load_config("wgan-gp-64", ["generator.width=32", "lambda_gp = 5", "description=mine", "flip=false"])
+    assert (config.generator.width, config.lambda_gp, config.description, config.flip) == (32, 5.0, "mine", False)
+    assert differences(load_config("wgan-gp-64"), config) == [
+        "description: 'WGAN-GP as published, at 64×64' → 'mine'",
+        "flip: True → False",
+        "generator.width: 64 → 32",
+        "lambda_gp: 10.0 → 5.0",
+    ]
+
+
+def test_a_preset_of_one_s_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("size = 32\n[critic]\nwidth = 7\n")
+    config = load_config(str(path))
+    assert (config.preset, config.size, config.critic.width, config.n_critic) == ("mine", 32, 7, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("widht = 3", "widht"),
+        ("[generator]\nstyle = 3", r"style.*\$\.generator"),
+        ("size = 'large'", r"\$\.size"),
+        ("size = 48", r"48.*\$\.size"),
+        ("lambda_gp = -1", "lambda_gp"),
+        ("batch_size = 1", "batch_size"),
+        ("batch_size = 2.5", "batch_size"),
+        ("objective = 'wgan'", "objective"),
+        ("size = ", "not TOML"),
+    ],
+)
+def test_preset_files_that_cannot_be(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(str(path))
+    assert "wrong.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["wgan", "nowhere.toml", "", "../presets/wgan-gp-64"])
+def test_an_unknown_preset_shows_the_known(name: str) -> None:
+    with pytest.raises(ConfigError, match="anime-face-64, wgan-gp-64"):
+        load_config(name)
+
+
+@pytest.mark.parametrize(("setting", "words"), [("seed", "has no value"), ("=3", "can't be read"), ("no.such=1", "no")])
+def test_settings_that_cannot_be(setting: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config("wgan-gp-64", [setting])

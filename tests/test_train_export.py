@@ -1,0 +1,177 @@
+"""From a checkpoint to a model file, and the proof that both make the same images."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import COMMAND, Run, assert_error, run
+
+torch = pytest.importorskip("torch")
+
+from onnx import numpy_helper
+
+from animegen import Generator as ShippedGenerator
+from animegen import OutputError, latents
+from train import checkpoint
+from train.config import ConfigError, load_config
+from train.errors import CheckpointError, ExportError
+from train.export import BATCHES, ExportGraph, build, export, prove, set_standing_statistics, to_levels
+from train.networks import Generator
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    """A generator of 16×16 whose BatchNorms are not the identity, with images that use the whole range."""
+    torch.manual_seed(0)
+    made = Generator(load_config("wgan-gp-64", ["size=16", "generator.width=8", "generator.z_dim=8"]))
+    for module in made.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
+            torch.nn.init.normal_(module.bias)
+    made.last.weight.data *= 20
+    set_standing_statistics(made, seed=0)
+    return made.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def model(generator: Generator) -> onnx.ModelProto:
+    return build(generator)
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run's model file."""
+    path = tmp_path_factory.mktemp("exported") / "tiny-faces.onnx"
+    export(tiny_run, path, licence="CC0", provenance="Discs.")
+    return path
+
+
+def test_folding_changes_nothing(generator: Generator) -> None:
+    z = torch.from_numpy(latents.from_seeds(range(8), 8))
+    graph = ExportGraph(copy.deepcopy(generator)).eval()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d | torch.nn.Linear) for module in graph.modules())
+    apart = to_levels(generator(z)).round().clamp(0, 255) - graph(z).float()
+    assert apart.abs().max() <= 1
+    assert apart.abs().mean() < 1e-3
+
+
+def test_the_graph_is_the_formats(model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    assert {(entry.domain, entry.version) for entry in model.opset_import} == {("", 20)}
+    (z,), (images,) = model.graph.input, model.graph.output
+    assert (z.name, images.name) == ("z", "images")
+    assert [d.dim_value or d.dim_param for d in images.type.tensor_type.shape.dim] == ["batch", 3, 16, 16]
+    operators = [node.op_type for node in model.graph.node]
+    assert "BatchNormalization" not in operators
+    assert "Gemm" not in operators
+    assert operators.count("ConvTranspose") == 3
+    assert not any(weight.external_data for weight in model.graph.initializer)
+    # Nothing of this machine: no path, no stack trace.
+    assert str(Path(__file__).parent.parent).encode() not in model.SerializeToString()
+    assert b"stack_trace" not in model.SerializeToString()
+
+
+def test_standing_statistics_are_those_of_the_activations(generator: Generator) -> None:
+    z = torch.randn(4096, 8, generator=torch.Generator().manual_seed(1))
+    before = generator.first(z).unflatten(1, generator.shape)
+    torch.testing.assert_close(generator.first_norm.running_mean, before.mean((0, 2, 3)), rtol=0, atol=2e-3)
+    torch.testing.assert_close(generator.first_norm.running_var, before.var((0, 2, 3)), rtol=0.1, atol=1e-5)
+    assert not generator.training
+
+
+@pytest.mark.parametrize("weights", ["fp32", "fp16"])
+def test_the_proof(generator: Generator, weights: str) -> None:
+    stored = build(generator, weights)  # type: ignore[arg-type]
+    onnx.checker.check_model(stored, full_check=True)
+    figures = prove(stored, generator, tolerance=0.02 if weights == "fp32" else 1)
+    assert figures["batches"] == list(BATCHES) == [1, 2, 7, 64]
+    assert figures["max_grey_levels"] <= 1
+    assert 0 < figures["max_before_rounding"]
+    kinds = {weight.data_type for weight in stored.graph.initializer if len(weight.dims) == 4}
+    assert kinds == {onnx.TensorProto.FLOAT if weights == "fp32" else onnx.TensorProto.FLOAT16}
+
+
+def perturbed(model: onnx.ModelProto, amount: float) -> onnx.ModelProto:
+    """A copy whose last weights are a little off: a known-wrong export."""
+    wrong = copy.deepcopy(model)
+    weight = max((w for w in wrong.graph.initializer if w.dims and w.dims[-1] == 5), key=lambda w: w.name)
+    array = numpy_helper.to_array(weight).copy()
+    array += np.float32(amount)
+    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    return wrong
+
+
+@pytest.mark.parametrize("amount", [0.001, 1.0, float("nan")])
+def test_the_proof_fails_on_other_weights(model: onnx.ModelProto, generator: Generator, amount: float) -> None:
+    with pytest.raises(ExportError, match=r"grey levels apart before rounding \(allowed: 0\.02\)"):
+        prove(perturbed(model, amount), generator, tolerance=0.02)
+
+
+def test_a_failed_export_leaves_nothing_and_says_by_how_much(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import train.export
+
+    right = train.export.build
+    monkeypatch.setattr(train.export, "build", lambda *arguments: perturbed(right(*arguments), 0.01))
+    with pytest.raises(ExportError, match=r"at batch 1 ONNX Runtime and torch are [\d.]+ grey levels apart"):
+        export(tiny_run, tmp_path / "wrong.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_file_describes_itself(exported: Path, tiny_run: Path) -> None:
+    with ShippedGenerator.load(exported, device="cpu") as loaded:
+        card = loaded.card
+    saved = checkpoint.read_card(tiny_run / checkpoint.NAME)
+    assert (card.name, card.z_dim, card.image_shape) == ("tiny-faces", 8, (3, 16, 16))
+    assert (card.licence, card.provenance, card.objective) == ("CC0", "Discs.", "wgan-gp")
+    assert (card.steps, card.images_seen, card.code_revision) == (6, 96, saved.code)
+    assert card.data["sha256"] == saved.data_sha256
+    assert card.data["images"] == 50
+    assert card.recipe["critic"]["width"] == 4
+    assert card.parity["max_grey_levels"] <= 1
+    assert card.quality == {}
+    assert len(card.checkpoint_sha256) == 64
+
+
+def test_an_export_is_reproducible(tiny_run: Path, exported: Path, tmp_path: Path) -> None:
+    export(tiny_run, tmp_path / "tiny-faces.onnx", licence="CC0", provenance="Discs.")
+    assert (tmp_path / "tiny-faces.onnx").read_bytes() == exported.read_bytes()
+
+
+def test_a_seed_names_an_image_whatever_the_batch(exported: Path) -> None:
+    with ShippedGenerator.load(exported, device="cpu") as loaded:
+        together = loaded.sample(64, batch_size=64)
+        for batch_size in (1, 2, 7, 33):
+            np.testing.assert_array_equal(loaded.sample(64, batch_size=batch_size), together)
+
+
+def test_the_commands(train: Run, tiny_run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "faces.onnx"
+    done = train("export", tiny_run, "--out", path, "--weights", "fp16")
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == b""
+    said = done.stderr.decode()
+    assert len(said.splitlines()) == 1
+    assert "1, 2, 7, 64" in said
+    assert "grey levels apart before rounding" in said
+    done = run(COMMAND, "sample", "--model", path, "--n", 4, "--out", tmp_path / "grid.png", "--json")
+    assert json.loads(done.stdout)["model"] == "faces"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["faces.onnx", "grid.png"]
+
+
+def test_exports_that_cannot_be(train: Run, tiny_run: Path, tmp_path: Path) -> None:
+    assert_error(train("export", tmp_path, "--out", tmp_path / "a.onnx"), 1, "does not exist", "train fit")
+    with pytest.raises(ConfigError, match=r"ends in \.onnx"):
+        export(tiny_run, tmp_path / "a.pt")
+    with pytest.raises(OutputError, match="make it first"):
+        export(tiny_run, tmp_path / "no" / "a.onnx")
+    (tmp_path / checkpoint.NAME).write_bytes((tiny_run / checkpoint.NAME).read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="damaged"):
+        export(tmp_path, tmp_path / "a.onnx")
+    assert [entry.name for entry in tmp_path.iterdir()] == [checkpoint.NAME]

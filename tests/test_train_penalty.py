@@ -1,0 +1,107 @@
+"""The gradient penalty: its formula, and its two forms."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn
+
+from train import objectives, penalty
+from train.config import load_config
+from train.networks import initial_networks
+
+
+def test_the_penalty_of_a_linear_critic_is_known() -> None:
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(12, 1), nn.Flatten(0))
+    gradient = penalty.input_gradient(critic, torch.randn(5, 3, 2, 2))
+    norm = critic[1].weight.norm()
+    value, mean_norm = penalty.gradient_penalty(gradient)
+    torch.testing.assert_close(mean_norm, norm.detach())
+    torch.testing.assert_close(value, (norm - 1) ** 2)
+
+
+def test_the_norm_is_over_all_values_of_one_image() -> None:
+    # Two images of the same gradient norm each. Known wrong: the norm over channels alone, or over the batch.
+    gradient = torch.zeros(2, 3, 4, 4)
+    gradient[0, 0, 0, 0], gradient[0, 2, 3, 1] = 3, 4
+    gradient[1, 1] = 5 / 4
+    value, mean_norm = penalty.gradient_penalty(gradient)
+    assert value == pytest.approx(16)
+    assert mean_norm == pytest.approx(5)
+    over_channels = ((gradient.norm(dim=1) - 1) ** 2).mean()
+    over_batch = (gradient.norm() - 1) ** 2
+    assert abs(over_channels - 16) > 1
+    assert abs(over_batch - 16) > 1
+
+
+def test_the_norm_is_taken_in_fp32() -> None:
+    gradient = torch.full((1, 3, 64, 64), 300.0, dtype=torch.float16)  # its square overflows fp16
+    value, mean_norm = penalty.gradient_penalty(gradient)
+    assert value.dtype == mean_norm.dtype == torch.float32
+    assert mean_norm == pytest.approx(300 * (3 * 64 * 64) ** 0.5)
+
+
+def test_interpolates_take_one_epsilon_an_image() -> None:
+    x_real, x_fake = torch.randn(2, 4, 3, 5, 5)
+    epsilon = torch.tensor([0.0, 1.0, 0.25, 0.5])
+    x_hat = penalty.interpolates(x_real, x_fake, epsilon)
+    for k in range(4):
+        torch.testing.assert_close(x_hat[k], epsilon[k] * x_real[k] + (1 - epsilon[k]) * x_fake[k])
+
+
+CRITICS = {
+    "kernel 4": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6", "critic.kernel=4"]))[1],
+    "kernel 5": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6"]))[1],
+    "kernel 3": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6", "critic.kernel=3"]))[1],
+    "odd sizes, ReLU, groups, dilation": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 4, 3, stride=2, groups=2, dilation=2),
+        nn.LeakyReLU(0.3),
+        nn.Flatten(),
+        nn.Linear(4 * 9 * 9, 7),
+        nn.LeakyReLU(0.1),
+        nn.Linear(7, 1),
+        nn.Flatten(0),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", CRITICS)
+def test_the_closed_form_equals_double_backward(name: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    critic = CRITICS[name]().to(dtype)
+    assert penalty.form_for(critic) == "closed form"
+    x = torch.rand(3, 3, 64, 64, dtype=dtype) * 2 - 1
+    results: list[list[Tensor]] = []
+    for form in (penalty.double_backward, penalty.closed_form):
+        critic.zero_grad()
+        gradient = form(critic, x)
+        (((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()).backward()
+        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in critic.parameters()]
+        results.append([gradient.detach(), *(grad.clone() for grad in grads)])
+    tolerance = 1e-10 if dtype == torch.float64 else 2e-5
+    assert results[0][1].abs().max() > 0
+    for reference, closed in zip(*results, strict=True):
+        assert (reference - closed).norm() <= tolerance * reference.norm() + 1e-12
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.BatchNorm2d(3), nn.InstanceNorm2d(3), nn.Tanh(), nn.Conv2d(3, 3, 3, padding="same"), nn.Dropout()],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_other_layers_take_the_reference(layer: nn.Module) -> None:
+    critic = nn.Sequential(layer, nn.Flatten(), nn.LazyLinear(1), nn.Flatten(0))
+    assert penalty.form_for(critic) == "double backward"
+    assert penalty.input_gradient(critic, torch.randn(4, 3, 8, 8)).requires_grad
+
+
+def test_the_objective_has_the_papers_signs() -> None:
+    c_real, c_fake = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 2.0])
+    assert objectives.wasserstein_estimate(c_real, c_fake) == 2.5
+    assert objectives.critic_loss(c_real, c_fake) == -2.5
+    assert objectives.generator_loss(c_fake) == -1.5
