@@ -91,7 +91,7 @@ def test_the_proof(generator: Generator, weights: str) -> None:
     figures = prove(stored, generator, tolerance=0.02 if weights == "fp32" else 1)
     assert figures["batches"] == list(BATCHES) == [1, 2, 7, 64]
     assert figures["max_grey_levels"] <= 1
-    assert 0 < figures["max_before_rounding"]
+    assert figures["max_before_rounding"] > 0
     kinds = {weight.data_type for weight in stored.graph.initializer if len(weight.dims) == 4}
     assert kinds == {onnx.TensorProto.FLOAT if weights == "fp32" else onnx.TensorProto.FLOAT16}
 

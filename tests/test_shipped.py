@@ -1,0 +1,72 @@
+"""The model that comes with the package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import COMMAND, ROOT, run
+from PIL import Image
+
+from animegen import Generator
+from animegen.catalog import DEFAULT, find, shipped
+from animegen.images import grid
+
+
+def test_it_is_found_by_name() -> None:
+    assert DEFAULT in shipped()
+    assert find(DEFAULT).name == f"{DEFAULT}.onnx"
+    assert find(DEFAULT).stat().st_size < 16e6
+
+
+def test_its_card_is_whole() -> None:
+    with Generator.load(device="cpu") as generator:
+        card = generator.card
+    assert (card.name, card.image_shape, card.objective) == (DEFAULT, (3, 64, 64), "wgan-gp")
+    assert card.images_seen == card.steps * card.recipe["n_critic"] * card.recipe["batch_size"]
+    assert card.data["images"] == 30_104
+    assert card.parity["max_grey_levels"] <= 1
+    assert not card.code_revision.endswith("+")
+    assert "personal use" in card.licence
+    page = (ROOT / "models" / f"{DEFAULT}.md").read_text(encoding="utf-8")
+    assert page == card.to_markdown()
+
+
+def test_golden_images() -> None:
+    # docs/anime-face-64.png is what the README shows. Across machines: one grey level on 99.9 % of the pixels.
+    with Generator.load(device="cpu") as generator:
+        sheet = grid(generator.sample(64)).astype(int)
+    with Image.open(ROOT / "docs" / f"{DEFAULT}.png") as picture:
+        apart = np.abs(sheet - np.asarray(picture))
+    assert (apart <= 1).mean() >= 0.999
+
+
+def test_seeds_make_different_faces() -> None:
+    with Generator.load(device="cpu") as generator:
+        images = generator.sample(64).astype(float)
+    between = np.sqrt(((images[:, None] - images[None]) ** 2).mean(axis=(2, 3, 4)))
+    assert between[~np.eye(64, dtype=bool)].min() > 20  # root mean square grey levels
+    # Skin in the middle: brighter and redder than blue, on nearly every image.
+    middle = images[:, 30:46, 24:40].mean(axis=(1, 2))
+    assert (middle[:, 0] > middle[:, 2]).mean() > 0.8
+
+
+def test_a_seed_s_bytes_are_the_same_in_any_batch() -> None:
+    with Generator.load(device="cpu") as generator:
+        expected = generator.sample(64, batch_size=64)
+        for batch_size in (1, 3, 16):
+            np.testing.assert_array_equal(generator.sample(64, batch_size=batch_size), expected)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+def test_sampling_64_images_takes_under_250_megabytes(tmp_path: Path) -> None:
+    script = (
+        "import resource, subprocess, sys\n"
+        f"subprocess.run([{str(COMMAND)!r}, 'sample', '--n', '64'], check=True)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = run(sys.executable, "-c", script, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert 10 < int(done.stdout) / 1024 < 250
