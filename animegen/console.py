@@ -88,7 +88,7 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def progress_bar(*fields: str) -> Progress:
+def progress_bar(*fields: str, time_left: bool = True) -> Progress:
     """A bar with a count, the named task fields and the time left; it shows on a terminal only."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -98,7 +98,7 @@ def progress_bar(*fields: str) -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         *(TextColumn("{task.fields[" + field + "]}") for field in fields),
-        TimeRemainingColumn(),
+        *([TimeRemainingColumn()] if time_left else []),
         console=console,
         disable=not console.is_terminal,
     )

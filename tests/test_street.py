@@ -18,12 +18,14 @@ FACES = Path(os.environ.get("ANIMEGEN_FACES", ROOT.parent / "shared" / "data" / 
 @pytest.mark.skipif(not FACES.exists(), reason="no faces: set ANIMEGEN_FACES to a zip of them")
 def test_from_a_zip_of_faces_to_a_grid(train: Run, animegen: Run, tmp_path: Path) -> None:
     data, folder, model = tmp_path / "faces32", tmp_path / "run", tmp_path / "faces.onnx"
+    small = ("size=32", "generator.width=16", "critic.width=16", "ema=0.98")
+    settings = [part for setting in small for part in ("--set", setting)]
+    limits = ("--steps", 300, "--device", "cpu")
     for arguments in (
         ("prepare", FACES, "--size", 32, "--out", data),
-        ("fit", "--preset", "anime-face-64", "--set", "size=32", "--set", "generator.width=16", 
-         "--set", "critic.width=16", "--set", "ema=0.98", "--data", data, "--out", folder, "--steps", 300, "--device", "cpu"),
+        ("fit", "--preset", "anime-face-64", *settings, *limits, "--data", data, "--out", folder),
         ("export", folder, "--out", model),
-    ):  # fmt: skip
+    ):
         done = train(*arguments)
         assert done.returncode == 0, done.stderr.decode()
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -93,7 +93,7 @@ class Session:
         """
         (self.run / SAMPLES).mkdir(exist_ok=True)
         _drop_metrics_after(self.run / METRICS, self.trainer.step)
-        with self._signals(), progress_bar("figures") as bar:
+        with self._signals(), progress_bar("figures", time_left=False) as bar:
             task = bar.add_task(self.run.name, total=self.last_step, completed=self.trainer.step, figures="")
             recent: deque[tuple[int, float]] = deque([(self.trainer.step, time.monotonic())], maxlen=11)
             while (ending := self._ending()) is None:
