@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any
 
 from animegen.errors import ModelError
@@ -34,6 +34,7 @@ class ModelCard:
         checkpoint_sha256: of the checkpoint file it was exported from.
         parity: how far ONNX Runtime and torch are apart, measured at export.
         quality: measured figures with their protocol; empty when nothing was measured.
+        directions: unit vectors in latent space along which images change most, strongest first.
         latent_law: how a seed becomes a latent.
         format_version: of this card.
     """
@@ -53,6 +54,7 @@ class ModelCard:
     checkpoint_sha256: str
     parity: Mapping[str, Any]
     quality: Mapping[str, Any] = field(default_factory=dict)
+    directions: tuple[tuple[float, ...], ...] = ()
     latent_law: str = LATENT_LAW
     format_version: int = FORMAT_VERSION
 
@@ -86,20 +88,22 @@ class ModelCard:
                 "upgrade animegen"
             )
         known = {entry.name for entry in fields(cls)}
-        missing = known - values.keys()
+        missing = {entry.name for entry in fields(cls) if _is_required(entry)} - values.keys()
         if missing:
             raise ModelError(f"{origin} has a card without {', '.join(sorted(missing))}: export it again")
-        shape = values["image_shape"]
+        shape, directions = values["image_shape"], values.get("directions", [])
         checks = {
             "z_dim": _is_count(values["z_dim"]),
             "image_shape": isinstance(shape, list) and len(shape) == 3 and all(map(_is_count, shape)),
-            "latent_law": values["latent_law"] == LATENT_LAW,
+            "latent_law": values.get("latent_law", LATENT_LAW) == LATENT_LAW,
             "name": isinstance(values["name"], str) and values["name"] != "",
+            "directions": isinstance(directions, list) and all(_is_vector(v, values["z_dim"]) for v in directions),
         }
-        wrong = [f"{key} {values[key]!r}" for key, right in checks.items() if not right]
+        wrong = [f"{key} {repr(values[key])[:80]}" for key, right in checks.items() if not right]
         if wrong:
             raise ModelError(f"{origin} has a card with {', '.join(wrong)}, which can't be: export it again")
         values["image_shape"] = tuple(shape)
+        values["directions"] = tuple(map(tuple, directions))
         return cls(**{key: value for key, value in values.items() if key in known})
 
     def to_json(self) -> dict[str, Any]:
@@ -134,10 +138,20 @@ def _rows(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
                 yield from _rows(value, f"{prefix}{key}.")
             else:
                 yield prefix + key, "not measured"
+        elif key == "directions":
+            yield prefix + key, str(len(value))
         elif isinstance(value, list | tuple):
             yield prefix + key, "×".join(map(str, value)) if key == "image_shape" else ", ".join(map(str, value))
         else:
             yield prefix + key, str(value)
+
+
+def _is_required(entry: Field[Any]) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
+
+
+def _is_vector(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(isinstance(x, int | float) for x in value)
 
 
 def _is_count(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -116,6 +116,23 @@ class Generator:
         """
         a, b = latents.from_seeds([seed_a, seed_b], self.card.z_dim)
         return self(latents.interpolate(a, b, steps, mode), batch_size=batch_size)
+
+    def edit(self, seed: int, direction: int, amounts: Sequence[float], *, batch_size: int = BATCH_SIZE) -> Images:
+        """The image of `seed` moved along one of the card's directions: uint8 [len(amounts), H, W, C].
+
+        An amount is a length in latent space, where a latent value has a standard deviation of 1; 0 is the
+        seed's own image, and −3 to 3 keeps images within what the generator knows. Shen & Zhou 2021, equation 1.
+
+        Raises:
+            UsageError: the model has no such direction, no amounts, or one that is not finite.
+        """
+        count = len(self.card.directions)
+        if not 0 <= direction < count:
+            allowed = f"it has 0 to {count - 1}" if count else "it has none: export it again with this version"
+            raise UsageError(f"{self.card.name} has no direction {direction}: {allowed}")
+        (z,) = latents.from_seeds([seed], self.card.z_dim)
+        vector = np.array(self.card.directions[direction], np.float32)
+        return self(z + np.outer(np.asarray(amounts, np.float32), vector), batch_size=batch_size)
 
     def __call__(self, z: Latents, *, batch_size: int = BATCH_SIZE) -> Images:
         """The images of latents [N, z_dim], which become float32: uint8 [N, H, W, C].

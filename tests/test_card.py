@@ -27,6 +27,13 @@ def test_metadata_brings_a_card_back(name: str, recipe: dict[str, object], shape
     assert ModelCard.from_metadata({**metadata, "other": "left alone"}, origin="x") == card
 
 
+def test_what_has_a_default_may_be_missing() -> None:
+    metadata = tiny_card().to_metadata()
+    for key in ("quality", "directions", "latent_law"):
+        del metadata[f"animegen.{key}"]
+    assert ModelCard.from_metadata(metadata, origin="x") == tiny_card()
+
+
 def changed(key: str, text: str | None) -> dict[str, str]:
     metadata = tiny_card().to_metadata()
     if text is None:
@@ -52,6 +59,8 @@ def changed(key: str, text: str | None) -> dict[str, str]:
         (changed("image_shape", "[3, 64, -1]"), "image_shape"),
         (changed("latent_law", '"uniform"'), "latent_law 'uniform'"),
         (changed("name", '""'), "name ''"),
+        (changed("directions", "[[1, 2]]"), "directions"),
+        (changed("directions", "3"), "directions 3"),
     ],
 )
 def test_cards_that_cannot_be_believed(metadata: dict[str, str], words: str) -> None:

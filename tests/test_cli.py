@@ -60,6 +60,40 @@ def test_interpolate_makes_one_row(animegen: Run, tiny_model: Path, tmp_path: Pa
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "interpolation.png")), row)
 
 
+@pytest.fixture
+def edit_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with two directions."""
+    vectors = tuple(map(tuple, np.eye(8)[:2].tolist()))
+    return write_model(tmp_path_factory.mktemp("edit") / "tiny.onnx", tiny_card(directions=vectors))
+
+
+def test_edit_makes_rows(animegen: Run, edit_model: Path, tmp_path: Path) -> None:
+    done = animegen(
+        "edit", "--seed", 5, "--direction", 1, "--range", "-2:2", "--steps", 5, "--model", edit_model, "--json"
+    )
+    assert json.loads(done.stdout)["amounts"] == [-2, -1, 0, 1, 2]
+    assert animegen("edit", "--seed", 5, "--all", "-o", "all.png", "--steps", 5, "--model", edit_model).returncode == 0
+    with Generator.load(edit_model, device="cpu") as generator:
+        one = grid(generator.edit(5, 1, [-2, -1, 0, 1, 2]), columns=5)
+        rows = [generator.edit(5, number, [-3, -1.5, 0, 1.5, 3]) for number in (0, 1)]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "edit.png")), one)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "all.png")), grid(np.concatenate(rows), columns=5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["--direction", "--all"]),
+        (["--all", "--direction", "0"], ["either"]),
+        (["--direction", "2"], ["no direction 2", "0 to 1"]),
+        (["--direction", "0", "--range", "3"], ["'3'", "-3:3"]),
+        (["--direction", "0", "--range", "nan:1"], ["nan:1"]),
+    ],
+)
+def test_edits_that_cannot_be(animegen: Run, edit_model: Path, arguments: list[str], words: list[str]) -> None:
+    assert_error(animegen("edit", *arguments, "--model", edit_model), 2, *words)
+
+
 def test_info_prints_the_card(animegen: Run, tiny_model: Path) -> None:
     assert json.loads(animegen("info", "--model", tiny_model, "--json").stdout)["z_dim"] == 8
     assert "image_shape        3×8×8\n" in animegen("info", "--model", tiny_model).stdout.decode()
@@ -79,7 +113,7 @@ def test_version_and_module(animegen: Run) -> None:
 def test_every_command_has_an_example(animegen: Run) -> None:
     listed = animegen("--help").stdout.decode().partition("Commands:")[2]
     commands = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    assert commands == ["info", "interpolate", "sample"]
+    assert commands == ["edit", "info", "interpolate", "sample"]
     for command in commands:
         text = animegen(command, "-h").stdout.decode()
         assert f"Example: animegen {command}" in text

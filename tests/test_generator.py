@@ -90,6 +90,29 @@ def test_raw_latents(generator: Generator) -> None:
     np.testing.assert_array_equal(generator(z.astype(np.float64), batch_size=1), generator.sample(2, seed=5))
 
 
+def test_an_edit_moves_along_a_direction(tmp_path: Path) -> None:
+    vectors = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0][:2]
+    path = write_model(tmp_path / "tiny.onnx", tiny_card(directions=tuple(map(tuple, vectors.tolist()))))
+    with Generator.load(path, device="cpu") as generator:
+        row = generator.edit(5, 1, [-3, 0, 2.5])
+        assert row.shape == (3, 8, 8, 3)
+        np.testing.assert_array_equal(row[1], generator.sample(seed=5)[0])
+        moved = latents.from_seeds([5], 8) + np.float32(2.5) * vectors[1].astype(np.float32)
+        np.testing.assert_array_equal(row[2], generator(moved)[0])
+        for direction in (-1, 2):
+            with pytest.raises(UsageError, match="0 to 1"):
+                generator.edit(5, direction, [1])
+        with pytest.raises(UsageError, match="not finite"):
+            generator.edit(5, 0, [float("inf")])
+        with pytest.raises(UsageError, match=r"takes \[N, 8\]"):
+            generator.edit(5, 0, [])
+
+
+def test_a_model_without_directions(generator: Generator) -> None:
+    with pytest.raises(UsageError, match="has none"):
+        generator.edit(5, 0, [1])
+
+
 @pytest.mark.parametrize("shape", [(8,), (2, 7), (0, 8), (2, 8, 1)])
 def test_latents_of_another_shape(generator: Generator, shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=r"takes \[N, 8\]"):

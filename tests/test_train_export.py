@@ -20,7 +20,7 @@ from animegen import OutputError, latents
 from train import checkpoint
 from train.config import ConfigError, load_config
 from train.errors import CheckpointError, ExportError
-from train.export import BATCHES, ExportGraph, build, export, prove, set_standing_statistics, to_levels
+from train.export import BATCHES, ExportGraph, build, directions, export, prove, set_standing_statistics, to_levels
 from train.networks import Generator
 
 
@@ -137,6 +137,20 @@ def test_the_file_describes_itself(exported: Path, tiny_run: Path) -> None:
     assert card.parity["max_grey_levels"] <= 1
     assert card.quality == {}
     assert len(card.checkpoint_sha256) == 64
+
+
+def test_directions_are_those_that_move_the_first_layer_most(generator: Generator) -> None:
+    vectors = torch.tensor(directions(generator))
+    assert vectors.shape == (8, 8)  # no more than z_dim
+    torch.testing.assert_close(vectors @ vectors.T, torch.eye(8), rtol=0, atol=1e-5)
+    first = ExportGraph(copy.deepcopy(generator)).layers[0]
+    bias = first(torch.zeros(1, 8, 1, 1))
+    moved = [(first(vector.view(1, 8, 1, 1)) - bias).norm().item() for vector in vectors]
+    assert moved == sorted(moved, reverse=True)
+    # A singular value is the largest stretch there is: no random unit vector moves the layer more.
+    other = torch.nn.functional.normalize(torch.randn(200, 8, generator=torch.Generator().manual_seed(0)))
+    stretched = (first(other[:, :, None, None]) - bias).flatten(1).norm(dim=1)
+    assert stretched.max() <= moved[0] * (1 + 1e-5)
 
 
 def test_an_export_is_reproducible(tiny_run: Path, exported: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ Weights = Literal["fp32", "fp16"]
 
 OPSET = 20
 BATCHES = (1, 2, 7, 64)
+DIRECTIONS = 16
 # The largest difference before rounding, in grey levels of 255, that an export may have anywhere. fp32: other
 # summation orders only; measured 0.0003 on the networks here. fp16: weights of 11 bits; 1 bounds the uint8
 # images to one grey level.
@@ -123,6 +124,7 @@ def export(
         code_revision=saved.code,
         checkpoint_sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
         parity={"weights": weights, **parity},
+        directions=directions(generator),
     )
     helper.set_model_props(model, card.to_metadata())
     onnx.checker.check_model(model, full_check=True)
@@ -147,6 +149,21 @@ def set_standing_statistics(generator: Generator, *, seed: int) -> None:
     for _ in range(_STANDING_BATCHES):
         generator(torch.from_numpy(rng.standard_normal((_STANDING_BATCH_SIZE, generator.z_dim), np.float32)))
     generator.eval()
+
+
+def directions(generator: Generator) -> tuple[tuple[float, ...], ...]:
+    """The 16 unit vectors in latent space that move the first layer's output most, strongest first.
+
+    Shen & Zhou 2021 (arXiv 2007.06600), equation 5: the eigenvectors of AᵀA with the largest eigenvalues, where A
+    is the layer's matrix; here with its BatchNorm folded in, as that scales A's rows. An eigenvector's sign is
+    free: its largest value is made positive.
+    """
+    weight = ExportGraph(copy.deepcopy(generator)).layers[0].weight
+    assert isinstance(weight, Tensor)
+    matrix = weight.detach().double().flatten(1).numpy()  # [z_dim, outputs]: Aᵀ
+    vectors = np.linalg.eigh(matrix @ matrix.T).eigenvectors.T[::-1][:DIRECTIONS]
+    vectors = vectors * np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(axis=1)])[:, None]
+    return tuple(tuple(float(f"{value:.7g}") for value in vector) for vector in vectors)
 
 
 def build(generator: Generator, weights: Weights = "fp32") -> onnx.ModelProto:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from animegen import __version__
+from animegen.cli.edit import edit
 from animegen.cli.info import info
 from animegen.cli.interpolate import interpolate
 from animegen.cli.sample import sample
@@ -24,4 +25,5 @@ def main() -> None:
 
 main.add_command(sample)
 main.add_command(interpolate)
+main.add_command(edit)
 main.add_command(info)

@@ -1,0 +1,83 @@
+"""`animegen edit`."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import click
+
+from animegen.cli.options import SEED, check_picture, deliver, device_options, load, model_option, picture_options
+from animegen.errors import UsageError
+
+
+class Range(click.ParamType[tuple[float, float]]):
+    """Two numbers with a colon between them, such as -3:3."""
+
+    name = "A:B"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Read the two numbers."""
+        if isinstance(value, tuple):
+            return value
+        number = r"([-+]?(?:\d+\.?\d*|\.\d+))"
+        match = re.fullmatch(f"{number}:{number}", str(value))
+        if match is None:
+            self.fail(f"{value!r} is no range: write two numbers such as -3:3", param, ctx)
+        return float(match[1]), float(match[2])
+
+
+@click.command()
+@click.option("--seed", type=SEED, default=0, help="The image to change.")
+@click.option("--direction", type=click.IntRange(min=0), help="The number of a direction; 0 is the strongest.")
+@click.option("--all", "every", is_flag=True, help="A row for every direction of the model.")
+@click.option("--range", "span", type=Range(), default="-3:3", help="How far to move, in latent space.")
+@click.option("--steps", type=click.IntRange(min=2), default=7, help="Images in a row, both ends included.")
+@picture_options("edit.png")
+@model_option
+@device_options
+def edit(
+    seed: int,
+    direction: int | None,
+    every: bool,
+    span: tuple[float, float],
+    steps: int,
+    out: Path,
+    form: str,
+    as_json: bool,
+    model: str,
+    device: str,
+    batch_size: int,
+    threads: int | None,
+) -> None:
+    """Change one image along directions that the generator itself has: hair, background, pose.
+
+    They are found without labels, from its first layer (SeFa, Shen & Zhou 2021), and kept in the model file.
+
+    \b
+    Example: animegen edit --seed 5 --direction 3 --range -3:3 --out row.png
+             animegen edit --seed 5 --all --out sheet.png
+    """
+    import numpy as np
+
+    from animegen.images import grid
+
+    began = time.perf_counter()
+    if (direction is None) == (not every):
+        raise UsageError("edit takes either --direction with a number or --all")
+    check_picture(out, as_json)
+    amounts = np.linspace(*span, steps).tolist()
+    with load(model, device, threads) as generator:
+        # Without directions --all asks for the first, whose absence is an error that says what to do.
+        chosen = [direction] if direction is not None else list(range(max(1, len(generator.card.directions))))
+        rows = [generator.edit(seed, number, amounts, batch_size=batch_size) for number in chosen]
+        facts = {
+            "images": len(rows) * steps,
+            "seeds": [seed],
+            "directions": chosen,
+            "amounts": amounts,
+            "model": generator.card.name,
+            "device": generator.device,
+        }
+    deliver(grid(np.concatenate(rows), columns=steps), out, form, as_json, facts, began)
