@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -79,6 +83,34 @@ def write_stdout(data: bytes) -> None:
         raise UsageError("stdout is a terminal: pipe it somewhere, or name a file with --out")
     stream.write(data)
     stream.flush()
+
+
+class Stop:
+    """Whether the user has asked to stop."""
+
+    requested = False
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Let the first Ctrl-C or SIGTERM only be noted, so that the work can stop where all is whole.
+
+    A second one acts as usual. Signals belong to the main thread; on another this notes nothing.
+    """
+    stop = Stop()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        stop.requested = True
+        signal.signal(number, before[signal.Signals(number)])
+
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def stderr_console() -> Console:

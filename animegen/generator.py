@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, tee
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +16,7 @@ from animegen.errors import ModelError, UsageError
 from animegen.images import Images
 from animegen.latents import Latents, Mode
 from animegen.runtime import Device, Session, session_dtype
+from animegen.seeds import Seeds
 
 BATCH_SIZE = 16  # on a CPU an image costs the same in any batch, and small batches keep memory low
 
@@ -75,36 +76,57 @@ class Generator:
         return self._open().why
 
     def sample(
-        self, n: int = 1, *, seed: int = 0, seeds: Iterable[int] | None = None, batch_size: int = BATCH_SIZE
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        seeds: Iterable[int] | None = None,
+        truncation: float = 1.0,
+        batch_size: int = BATCH_SIZE,
     ) -> Images:
         """The images of `seeds`, or of the `n` seeds from `seed` on: uint8 [N, H, W, C].
 
-        A seed names the same image in any batch and at any place.
+        A seed names the same image in any batch and at any place. `truncation` is ψ of `latents.truncate`.
 
         Raises:
-            UsageError: `n` or `batch_size` below 1, or a seed outside of 0 … 2³²−1.
+            UsageError: `n` or `batch_size` below 1, a seed outside of 0 … 2³²−1, or a truncation outside of 0 … 1.
         """
-        wanted = latents.seed_range(seed, n) if seeds is None else list(seeds)
+        wanted = Seeds.starting(seed, n) if seeds is None else list(seeds)
         height, width = self.card.image_shape[1:]
         images = np.empty((len(wanted), height, width, self.card.image_shape[0]), np.uint8)
         done = 0
-        for batch in self.stream(wanted, batch_size=batch_size):
+        for batch in self.stream(wanted, truncation=truncation, batch_size=batch_size):
             images[done : done + len(batch)] = batch
             done += len(batch)
         return images
 
-    def stream(self, seeds: Iterable[int], *, batch_size: int = BATCH_SIZE) -> Iterator[Images]:
+    def stream(
+        self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int = BATCH_SIZE
+    ) -> Iterator[Images]:
         """The images of `seeds`, lazily, in batches uint8 [≤ batch_size, H, W, C]; memory stays constant.
 
         Raises:
-            UsageError: `batch_size` below 1, or a seed outside of 0 … 2³²−1.
+            UsageError: as `sample`.
         """
         _check_batch_size(batch_size)
-        return self._stream(iter(seeds), batch_size)
+        latents.truncate(np.zeros((0, self.card.z_dim), np.float32), truncation)  # refuse it now, not in the loop
+        return self._stream(iter(seeds), truncation, batch_size)
 
-    def _stream(self, seeds: Iterator[int], batch_size: int) -> Iterator[Images]:
+    def _stream(self, seeds: Iterator[int], truncation: float, batch_size: int) -> Iterator[Images]:
         while batch := list(islice(seeds, batch_size)):
-            yield self._run(latents.from_seeds(batch, self.card.z_dim))
+            yield self._run(latents.truncate(latents.from_seeds(batch, self.card.z_dim), truncation))
+
+    def pairs(
+        self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int = BATCH_SIZE
+    ) -> Iterator[tuple[int, Images]]:
+        """Each seed with its image uint8 [H, W, C], lazily, as `sinks` take them.
+
+        Raises:
+            UsageError: as `sample`.
+        """
+        names, drawn = tee(seeds)
+        batches = self.stream(drawn, truncation=truncation, batch_size=batch_size)
+        return zip(names, chain.from_iterable(batches), strict=True)
 
     def interpolate(
         self, seed_a: int, seed_b: int, *, steps: int = 8, mode: Mode = "slerp", batch_size: int = BATCH_SIZE
@@ -140,6 +162,14 @@ class Generator:
         Raises:
             UsageError: another shape, a value that is not finite, or `batch_size` below 1.
         """
+        return np.stack(list(self.frames(z, batch_size=batch_size)))
+
+    def frames(self, z: Latents, *, batch_size: int = BATCH_SIZE) -> Iterator[Images]:
+        """The image uint8 [H, W, C] of each of the latents [N, z_dim], lazily, as `motion.save` takes them.
+
+        Raises:
+            UsageError: as a call.
+        """
         _check_batch_size(batch_size)
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or z.shape[1] != self.card.z_dim or len(z) == 0:
@@ -148,7 +178,8 @@ class Generator:
             )
         if not np.isfinite(z).all():
             raise UsageError("latents hold values that are not finite: a latent is made of ordinary numbers")
-        return np.concatenate([self._run(z[start : start + batch_size]) for start in range(0, len(z), batch_size)])
+        batches = (self._run(z[start : start + batch_size]) for start in range(0, len(z), batch_size))
+        return chain.from_iterable(batches)
 
     def close(self) -> None:
         """Let go of the session and its memory; the generator can't be used after that."""

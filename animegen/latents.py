@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import UsageError
+from animegen.seeds import check_seed
 
 Latents = NDArray[np.float32]
 Mode = Literal["slerp", "lerp"]
 
-LARGEST_SEED = 2**32 - 1  # what numpy.random.RandomState takes
 _PARALLEL = 1e-6  # angle in radians below which sin(ω) in float64 has too few digits left to divide by
-
-
-def check_seed(seed: int) -> int:
-    """Return `seed` if it can name an image: a whole number from 0 to 2³²−1.
-
-    Raises:
-        UsageError: it can't.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= LARGEST_SEED:
-        raise UsageError(f"seed {seed!r} can't name an image: seeds are whole numbers from 0 to {LARGEST_SEED}")
-    return int(seed)
-
-
-def seed_range(seed: int, n: int) -> range:
-    """The `n` seeds from `seed` on: image k of a sample is the image of seed + k.
-
-    Raises:
-        UsageError: `n` is below 1, or a seed would be out of range.
-    """
-    check_seed(seed)
-    if n < 1:
-        raise UsageError(f"n is {n}: ask for at least one image")
-    if seed + n - 1 > LARGEST_SEED:
-        raise UsageError(
-            f"seed {seed} with n {n} would end at seed {seed + n - 1}, and the largest is {LARGEST_SEED}: "
-            "take a smaller seed or fewer images"
-        )
-    return range(seed, seed + n)
 
 
 def from_seeds(seeds: Iterable[int], z_dim: int) -> Latents:
@@ -114,3 +87,72 @@ def interpolate(a: Latents, b: Latents, steps: int, mode: Mode = "slerp") -> Lat
     if mode == "lerp":
         return lerp(a, b, t)
     raise UsageError(f"mode {mode!r} is unknown: slerp or lerp")
+
+
+def through(stops: Latents, steps: int, mode: Mode = "slerp") -> Latents:
+    """From stop to stop [≥ 2, z_dim], each pair in `steps` latents with its ends: [(stops − 1)·(steps − 1) + 1, z_dim].
+
+    Raises:
+        UsageError: fewer than 2 stops or steps, or an unknown mode.
+    """
+    if len(stops) < 2:
+        raise UsageError(f"an interpolation has at least 2 seeds, and {len(stops)} was given")
+    legs = [interpolate(a, b, steps, mode)[1:] for a, b in pairwise(stops)]
+    return np.concatenate([stops[:1], *legs])
+
+
+def loop(stops: Latents, frames: int) -> Latents:
+    """`frames` latents on a closed, smooth path through `stops` [≥ 2, z_dim] and back to the first.
+
+    A periodic Catmull-Rom spline (Catmull & Rom 1974), whose speed is continuous at every stop and over the seam,
+    with each point brought to the length that the same spline gives to the stops' lengths, so that the path keeps
+    to the shell of the latents. The frame after the last is the first one: float32 [frames, z_dim].
+
+    Raises:
+        UsageError: fewer than 2 stops, or fewer frames than stops.
+    """
+    n = len(stops)
+    if n < 2:
+        raise UsageError(f"a loop needs at least 2 stops, and {n} was given")
+    if frames < n:
+        raise UsageError(f"a loop of {frames} frames can't pass {n} stops: ask for more frames")
+    points = stops.astype(np.float64)
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    position = np.arange(frames) * n / frames
+    k, t = np.divmod(position, 1.0)
+    around = (k.astype(int)[:, None] + np.arange(-1, 3)) % n  # the four stops about each frame: [frames, 4]
+    t2, t3 = t * t, t * t * t
+    weights = np.stack([-t3 + 2 * t2 - t, 3 * t3 - 5 * t2 + 2, -3 * t3 + 4 * t2 + t, t3 - t2], axis=1) / 2
+    path = np.einsum("fk,fkz->fz", weights, points[around])
+    wanted = np.einsum("fk,fkz->fz", weights, lengths[around])
+    found = np.linalg.norm(path, axis=1, keepdims=True)
+    return np.asarray(path * np.divide(wanted, found, out=np.ones_like(found), where=found > 0), np.float32)
+
+
+def bilinear(corners: Latents, rows: int, columns: int) -> Latents:
+    """A sheet between 4 latents (top left, top right, bottom left, bottom right): [rows·columns, z_dim], row by row.
+
+    Great arcs down the two sides, and between those across.
+
+    Raises:
+        UsageError: not 4 corners, or fewer than 2 rows or columns.
+    """
+    if len(corners) != 4:
+        raise UsageError(f"a sheet has 4 corners, and {len(corners)} were given")
+    left = interpolate(corners[0], corners[2], rows)
+    right = interpolate(corners[1], corners[3], rows)
+    return np.concatenate([interpolate(a, b, columns) for a, b in zip(left, right, strict=True)])
+
+
+def truncate(z: Latents, truncation: float) -> Latents:
+    """Latents scaled towards the mean by ψ: 1 leaves them, 0 would make every image the mean one.
+
+    Karras et al. 2019, section 2.2, there on w; here on z, as these generators have no mapping network. Smaller
+    values give more typical and less varied images.
+
+    Raises:
+        UsageError: ψ outside of 0 … 1.
+    """
+    if not 0 <= truncation <= 1:
+        raise UsageError(f"truncation is {truncation}: it lies between 0 (the mean image) and 1 (none)")
+    return z if truncation == 1 else np.asarray(z * np.float32(truncation), np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import DeviceError, MissingPackageError, ModelError, UsageError
+from animegen.machine import available_cpus
 
 Device = Literal["auto", "cpu", "cuda"]
 DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
@@ -109,13 +109,6 @@ class Session:
         if required:
             raise DeviceError(f"cuda was asked for, and {reason}: {fix}, or take --device cpu")
         return self._create(data, [_CPU]), reason
-
-
-def available_cpus() -> int:
-    """How many CPUs this process may use; onnxruntime by itself would count the whole host's."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def session_dtype(dtype: type[np.generic]) -> str:

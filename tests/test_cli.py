@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
 import sys
+import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +52,7 @@ def test_json_is_one_object(animegen: Run, tiny_model: Path) -> None:
     made = json.loads(done.stdout)
     assert made.pop("seconds") > 0
     assert made == {
-        "out": "grid.png", "width": 38, "height": 28, "images": 10, "seeds": [7, 16], "model": "tiny", "device": "cpu",
+        "out": "grid.png", "width": 38, "height": 28, "images": 10, "seeds": "7-16", "model": "tiny", "device": "cpu",
     }  # fmt: skip
 
 
@@ -94,6 +98,116 @@ def test_edits_that_cannot_be(animegen: Run, edit_model: Path, arguments: list[s
     assert_error(animegen("edit", *arguments, "--model", edit_model), 2, *words)
 
 
+def test_seeds_grids_labels_and_truncation(animegen: Run, tiny_model: Path, tmp_path: Path) -> None:
+    options = ("--seeds", "3,8-9", "--grid", "2x2", "--truncation", 0.5, "--model", tiny_model)
+    assert animegen("sample", *options, "-o", "plain.png").returncode == 0
+    assert animegen("sample", *options, "-o", "labelled.png", "--labels").returncode == 0
+    with Generator.load(tiny_model, device="cpu") as generator:
+        faces = generator.sample(seeds=[3, 8, 9], truncation=0.5)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "plain.png")), grid(faces, 2))
+    with Image.open(tmp_path / "labelled.png") as labelled:
+        assert labelled.size == (18, 2 * 8 + 2 * 12 + 2)
+    assert json.loads(animegen("sample", "--grid", "3x2", "--model", tiny_model, "--json").stdout)["images"] == 6
+
+
+def test_ways_of_interpolating(animegen: Run, tiny_model: Path, tmp_path: Path) -> None:
+    def sheet(name: str, *options: object) -> np.ndarray:
+        done = animegen("interpolate", *options, "--steps", 4, "--out", name, "--model", tiny_model)
+        assert done.returncode == 0, done.stderr.decode()
+        return np.asarray(Image.open(tmp_path / name))
+
+    with Generator.load(tiny_model, device="cpu") as generator:
+        one, two = generator.interpolate(1, 2, steps=4), generator.interpolate(2, 5, steps=4)
+        corners = generator.sample(seeds=[1, 2, 3, 4])
+    rows = sheet("rows.png", "--seed-a", 1, "--seed-b", 2, "--seed-a", 2, "--seed-b", 5)
+    np.testing.assert_array_equal(rows, grid(np.concatenate([one, two]), columns=4))
+    np.testing.assert_array_equal(sheet("way.png", "--seeds", "1,2,5"), grid(np.concatenate([one, two[1:]]), columns=7))
+    between = sheet("corners.png", "--corners", "1,2,3,4")
+    assert between.shape == (38, 38, 3)
+    for k, (y, x) in enumerate([(0, 0), (0, 30), (30, 0), (30, 30)]):
+        np.testing.assert_array_equal(between[y : y + 8, x : x + 8], corners[k])
+
+
+def test_animations(animegen: Run, tiny_model: Path, tmp_path: Path) -> None:
+    done = animegen("interpolate", "--seeds", "1,2", "--steps", 4, "--out", "a.gif", "--model", tiny_model, "--json")
+    assert json.loads(done.stdout)["frames"] == 6  # there and back
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.n_frames == 6  # type: ignore[attr-defined]
+    walk = ("walk", "--seed", 3, "--stops", 3, "--frames", 9, "--model", tiny_model)
+    for form in ("webp", "mp4"):
+        done = animegen(*walk, "--scale", 4, "--out", f"walk.{form}")
+        assert done.returncode == 0, done.stderr.decode()
+    with Image.open(tmp_path / "walk.webp") as animation:
+        assert (animation.n_frames, animation.size) == (9, (32, 32))  # type: ignore[attr-defined]
+    assert animegen(*walk, "-o", "-", "--format", "gif").stdout[:6] == b"GIF89a"
+
+
+def test_many_images_one_by_one(animegen: Run, tiny_model: Path, tmp_path: Path) -> None:
+    with Generator.load(tiny_model, device="cpu") as generator:
+        expected = generator.sample(20, seed=5)
+    options = ("sample", "--seed", 5, "--n", 20, "--model", tiny_model, "--json")
+    done = animegen(*options, "--out", "faces/")
+    made = json.loads(done.stdout)
+    assert (made["images"], made["asked"], made["stopped"], made["seeds"]) == (20, 20, False, "5-24")
+    names = sorted(path.name for path in (tmp_path / "faces").iterdir())
+    assert names[0] == "seed0000000005.png"
+    for name, image in zip(names, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "faces" / name)), image)
+    assert animegen(*options, "--out", "faces.npz").returncode == 0
+    with np.load(tmp_path / "faces.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["images"], expected)
+        np.testing.assert_array_equal(arrays["seeds"], np.arange(5, 25))
+    # A second job in the same folder must say what it wants.
+    again = animegen("sample", "--seed", 24, "--n", 3, "--out", "faces", "--model", tiny_model)
+    assert_error(again, 1, "seed0000000024.png is there already")
+    for option, made_now in (("--skip-existing", 2), ("--force", 3)):
+        done = animegen("sample", "--seed", 24, "--n", 3, "--out", "faces", "--model", tiny_model, option, "--json")
+        assert json.loads(done.stdout)["images"] == made_now
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize("out", ["faces/", "faces.zip"])
+def test_ctrl_c_keeps_what_is_whole_and_the_rest_can_follow(tiny_model: Path, tmp_path: Path, out: str) -> None:
+    command = [COMMAND, "sample", "--n", "1000000", "--model", tiny_model, "--out", out, "--batch-size", "8"]
+    with subprocess.Popen([str(part) for part in command], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr
+        said = process.stderr.read()
+    assert process.returncode == 130, said
+    assert "--skip-existing makes the rest" in said
+    entries = [path.name for path in tmp_path.iterdir()]
+    assert entries == [out.rstrip("/")]
+
+    def names() -> list[str]:
+        if out.endswith("/"):
+            return sorted(path.name for path in (tmp_path / out).iterdir())
+        with zipfile.ZipFile(tmp_path / out) as archive:
+            assert archive.testzip() is None
+            return sorted(archive.namelist())
+
+    made = len(names())
+    assert names() == [f"seed{seed:010d}.png" for seed in range(made)]
+    rest = run(COMMAND, "sample", "--n", made + 5, "--model", tiny_model, "--out", out, "--skip-existing", "--json",
+               cwd=tmp_path)  # fmt: skip
+    assert json.loads(rest.stdout)["images"] == 5
+    assert len(names()) == made + 5
+
+
+def test_two_processes_fill_one_folder(tiny_model: Path, tmp_path: Path) -> None:
+    command = [str(COMMAND), "sample", "--n", "300", "--model", str(tiny_model), "--out", "faces/", "--skip-existing"]
+    both = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)]
+    for process in both:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said.decode()
+    names = sorted(path.name for path in (tmp_path / "faces").iterdir())
+    assert names == [f"seed{seed:010d}.png" for seed in range(300)]
+
+
 def test_info_prints_the_card(animegen: Run, tiny_model: Path) -> None:
     assert json.loads(animegen("info", "--model", tiny_model, "--json").stdout)["z_dim"] == 8
     assert "image_shape        3×8×8\n" in animegen("info", "--model", tiny_model).stdout.decode()
@@ -113,7 +227,7 @@ def test_version_and_module(animegen: Run) -> None:
 def test_every_command_has_an_example(animegen: Run) -> None:
     listed = animegen("--help").stdout.decode().partition("Commands:")[2]
     commands = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    assert commands == ["edit", "info", "interpolate", "sample"]
+    assert commands == ["edit", "info", "interpolate", "sample", "walk"]
     for command in commands:
         text = animegen(command, "-h").stdout.decode()
         assert f"Example: animegen {command}" in text
@@ -136,7 +250,34 @@ def test_every_command_has_an_example(animegen: Run) -> None:
         (["sample", "--out", "-", "--json"], 2, ["stdout"]),
         (["sample", "--model", "no.onnx"], 1, ["no.onnx"]),
         (["info", "--model", "no.onnx"], 1, ["no.onnx"]),
+        (["sample", "--out", "faces"], 2, ["faces/"]),
+        (["sample", "--seeds", "7-3"], 2, ["write 3-7"]),
+        (["sample", "--seeds", "1", "--seed", "2"], 2, ["--seeds", "--n"]),
+        (["sample", "--seeds", "1", "--n", "2"], 2, ["--seeds", "--n"]),
+        (["sample", "--n", "1000000"], 2, ["9,998×9,998", "folder"]),
+        (["sample", "--n", "4000000000"], 2, ["632,458×632,458"]),
+        (["sample", "--n", "2000", "--grid", "2000x1", "--out", "a.webp"], 2, ["WEBP", "19,998×8"]),
+        (["sample", "--grid", "8"], 2, ["'8'", "8x4"]),
+        (["sample", "--grid", "0x4"], 2, ["0x4"]),
+        (["sample", "--grid", "2x2", "--n", "5"], 2, ["4 cells", "5 images"]),
+        (["sample", "--truncation", "1.5"], 2, ["--truncation"]),
+        (["sample", "--force"], 2, ["--force", "grid.png"]),
+        (["sample", "--out", "faces/", "--labels"], 2, ["--labels"]),
+        (["sample", "--out", "faces/", "--force", "--skip-existing"], 2, ["--skip-existing"]),
+        (["sample", "--out", "faces.npz", "--skip-existing"], 2, ["one go"]),
+        (["sample", "--out", "no/faces/"], 1, ["make it first"]),
+        (["sample", "--out", "no/faces.zip"], 1, ["make it first"]),
         (["interpolate", "--seed-a", "1"], 2, ["--seed-b"]),
+        (["interpolate"], 2, ["--corners"]),
+        (["interpolate", "--seeds", "1,2", "--corners", "1,2,3,4"], 2, ["one of the three"]),
+        (["interpolate", "--seeds", "1"], 2, ["2 to 1000"]),
+        (["interpolate", "--corners", "1,2,3"], 2, ["4 corners"]),
+        (["interpolate", "--corners", "1,2,3,4", "--out", "a.gif"], 2, ["animation"]),
+        (["interpolate", "--seeds", "1,2", "--out", "a.gif", "--fps", "100"], 2, ["at most 50"]),
+        (["walk", "--out", "walk.png"], 2, [".png", ".mp4"]),
+        (["walk", "--stops", "9", "--frames", "8"], 2, ["more frames"]),
+        (["walk", "--seeds", "0-4000000"], 2, ["at most 1000"]),
+        (["walk", "--seeds", "1,2", "--stops", "3"], 2, ["--stops"]),
         (["interpolate", "--seed-a", "1", "--seed-b", "2", "--steps", "1"], 2, ["--steps"]),
         (["smaple"], 2, ["smaple"]),
         (["--nonsense"], 2, ["--nonsense"]),
@@ -145,7 +286,11 @@ def test_every_command_has_an_example(animegen: Run) -> None:
 def test_bad_input_is_one_line(
     animegen: Run, tiny_model: Path, tmp_path: Path, arguments: list[str], status: int, words: list[str]
 ) -> None:
-    wanted = ["--model", tiny_model] if arguments[0] in {"sample", "interpolate"} and "--model" not in arguments else []
+    wanted = (
+        ["--model", tiny_model]
+        if arguments[0] in {"sample", "interpolate", "walk"} and "--model" not in arguments
+        else []
+    )
     assert_error(animegen(*arguments, *wanted), status, *words)
     assert not list(tmp_path.iterdir())
 

@@ -72,3 +72,29 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="make it first"):
         images.save(PIXELS[0], tmp_path / "no" / "a.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_labels_stand_under_their_images() -> None:
+    tall = np.zeros((3, 64, 64, 3), np.uint8)
+    marked = images.labelled(tall, ["0", "4294967295", "77"])
+    assert marked.shape == (3, 76, 64, 3)
+    np.testing.assert_array_equal(marked[:, :64], tall)
+    strips = marked[:, 64:]
+    assert (strips.min(axis=(1, 2, 3)) < 100).all()  # there is ink
+    assert (strips[:, :, [0, -1]] == 255).all()  # and it is not cut off at the sides
+    assert (strips[0] != strips[1]).any()
+    ink = (strips < 128).sum(axis=(1, 2, 3))
+    assert ink[0] < ink[2] < ink[1]
+
+
+@pytest.mark.parametrize(
+    ("n", "columns", "form", "fits"),
+    [(20_000, None, "PNG", True), (30_000, None, "PNG", False), (10**9, None, "PNG", False), (300, 300, "WEBP", False),
+     (200, 200, "WEBP", True), (1000, 1000, "JPEG", False), (1000, 1000, "PNG", True)],
+)  # fmt: skip
+def test_a_grid_that_no_viewer_could_show_is_refused(n: int, columns: int | None, form: str, fits: bool) -> None:
+    if fits:
+        images.check_sheet(n, columns, (3, 64, 64), form)
+    else:
+        with pytest.raises(UsageError, match=rf"{form} grid of {n} images would have [\d,]+×[\d,]+ pixels"):
+            images.check_sheet(n, columns, (3, 64, 64), form)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from animegen import UsageError, latents
+from animegen import UsageError, latents, seeds
 
-SEEDS = st.integers(0, latents.LARGEST_SEED)
+SEEDS = st.integers(0, seeds.LARGEST)
 UNIT = np.linspace(0, 1, 9)
 VECTORS = arrays(np.float32, 16, elements=st.floats(-4, 4, width=32).filter(lambda v: v == 0 or abs(v) > 1e-3)).filter(
     lambda v: np.linalg.norm(v) > 0.1
@@ -27,27 +27,11 @@ def test_the_stream_is_frozen() -> None:
 
 
 @given(st.lists(SEEDS, min_size=1, max_size=5), st.integers(1, 200))
-def test_a_row_depends_on_its_seed_alone(seeds: list[int], z_dim: int) -> None:
-    together = latents.from_seeds(seeds, z_dim)
-    assert together.shape == (len(seeds), z_dim)
-    for row, seed in zip(together, seeds, strict=True):
+def test_a_row_depends_on_its_seed_alone(drawn: list[int], z_dim: int) -> None:
+    together = latents.from_seeds(drawn, z_dim)
+    assert together.shape == (len(drawn), z_dim)
+    for row, seed in zip(together, drawn, strict=True):
         np.testing.assert_array_equal(row, latents.from_seeds([seed], z_dim)[0])
-
-
-@pytest.mark.parametrize("seed", [-1, 2**32, 1.0, "7", True, None])
-def test_what_is_no_seed(seed: object) -> None:
-    with pytest.raises(UsageError, match="from 0 to 4294967295"):
-        latents.from_seeds([seed], 4)  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize(("seed", "n", "words"), [(0, 0, "at least one"), (2**32 - 1, 2, "4294967296"), (-1, 1, "-1")])
-def test_ranges_that_cannot_be(seed: int, n: int, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        latents.seed_range(seed, n)
-
-
-def test_the_last_range() -> None:
-    assert list(latents.seed_range(2**32 - 2, 2)) == [2**32 - 2, 2**32 - 1]
 
 
 @given(VECTORS, VECTORS)
@@ -92,3 +76,52 @@ def test_interpolations_that_cannot_be() -> None:
         latents.interpolate(a, b, 1)
     with pytest.raises(UsageError, match="slerp or lerp"):
         latents.interpolate(a, b, 3, "cubic")  # type: ignore[arg-type]
+
+
+@given(st.integers(2, 6), st.integers(0, 30), st.integers(0, 1000))
+def test_a_loop_passes_its_stops_and_closes_without_a_jerk(n: int, more: int, seed: int) -> None:
+    stops = latents.from_seeds(range(seed, seed + n), 32)
+    path = latents.loop(stops, n * (1 + more)).astype(np.float64)
+    assert path.shape == (n * (1 + more), 32)
+    np.testing.assert_allclose(path[:: 1 + more], stops, rtol=1e-5, atol=1e-5)
+    # Whichever stop comes first, it is the same ring: nothing is special about the seam.
+    turned = latents.loop(np.roll(stops, -1, axis=0), n * (1 + more))
+    np.testing.assert_allclose(np.roll(path, -(1 + more), axis=0), turned, rtol=1e-4, atol=1e-4)
+
+
+def test_a_loop_moves_smoothly_on_the_shell() -> None:
+    stops = latents.from_seeds(range(5), 128)
+    path = latents.loop(stops, 500).astype(np.float64)
+    steps = np.roll(path, -1, axis=0) - path
+    turns = np.linalg.norm(np.roll(steps, -1, axis=0) - steps, axis=1)
+    assert turns.max() < 0.1 * np.linalg.norm(steps, axis=1).mean()
+    lengths = np.linalg.norm(path, axis=1)
+    assert lengths.min() > 0.9 * np.linalg.norm(stops, axis=1).min()
+
+
+def test_loops_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="at least 2 stops"):
+        latents.loop(latents.from_seeds([1], 4), 10)
+    with pytest.raises(UsageError, match="more frames"):
+        latents.loop(latents.from_seeds([1, 2, 3], 4), 2)
+
+
+def test_a_sheet_has_its_corners() -> None:
+    corners = latents.from_seeds([1, 2, 3, 4], 16)
+    sheet = latents.bilinear(corners, 3, 5).reshape(3, 5, 16)
+    np.testing.assert_array_equal(sheet[[0, 0, -1, -1], [0, -1, 0, -1]], corners)
+    np.testing.assert_array_equal(sheet[0], latents.interpolate(corners[0], corners[1], 5))
+    with pytest.raises(UsageError, match="4 corners, and 3"):
+        latents.bilinear(corners[:3], 3, 3)
+    with pytest.raises(UsageError, match="2 ends"):
+        latents.bilinear(corners, 1, 3)
+
+
+def test_truncation_scales() -> None:
+    z = latents.from_seeds([1], 16)
+    np.testing.assert_array_equal(latents.truncate(z, 1), z)
+    np.testing.assert_allclose(latents.truncate(z, 0.5), z / 2)
+    assert not latents.truncate(z, 0).any()
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(UsageError, match="between 0"):
+            latents.truncate(z, wrong)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 import torch
 
 from animegen import images as pictures
 from animegen import latents
-from animegen.console import progress_bar, say
+from animegen.console import Stop, progress_bar, say, stop_on_signals
 from animegen.files import replacing
 from train import checkpoint
 from train.checkpoint import CheckpointCard
@@ -58,7 +54,6 @@ class Session:
     earlier: CheckpointCard | None = None  # the state that this session resumed from
     code: str = field(default_factory=checkpoint.code_revision)  # read now: the checkout may move on while it trains
     _began: float = field(default_factory=time.monotonic)
-    _stop: bool = False
 
     @property
     def last_step(self) -> int:
@@ -93,10 +88,10 @@ class Session:
         """
         (self.run / SAMPLES).mkdir(exist_ok=True)
         _drop_metrics_after(self.run / METRICS, self.trainer.step)
-        with self._signals(), progress_bar("figures", time_left=False) as bar:
+        with stop_on_signals() as stop, progress_bar("figures", time_left=False) as bar:
             task = bar.add_task(self.run.name, total=self.last_step, completed=self.trainer.step, figures="")
             recent: deque[tuple[int, float]] = deque([(self.trainer.step, time.monotonic())], maxlen=11)
-            while (ending := self._ending()) is None:
+            while (ending := self._ending(stop)) is None:
                 metrics = self.trainer.train_step()
                 step = self.trainer.step
                 if step % self.limits.log_every == 0 or step == self.last_step:
@@ -135,8 +130,8 @@ class Session:
         )
         checkpoint.save(self.run / checkpoint.NAME, trainer, card)
 
-    def _ending(self) -> Ending | None:
-        if self._stop:
+    def _ending(self, stop: Stop) -> Ending | None:
+        if stop.requested:
             return "interrupted"
         if self.trainer.step >= self.last_step:
             return "finished"
@@ -181,21 +176,6 @@ class Session:
         z = torch.from_numpy(latents.from_seeds(_FIXED_SEEDS, self.trainer.config.generator.z_dim))
         sheet = pictures.grid(to_uint8(self.trainer.ema(z.to(self.trainer.device))))
         pictures.save(sheet, self.run / SAMPLES / f"step{self.trainer.step:08d}.png")
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM ends the run after the step under way; a second Ctrl-C kills it."""
-
-        def stop(number: int, _frame: FrameType | None) -> None:
-            self._stop = True
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _drop_metrics_after(path: Path, step: int) -> None:

@@ -9,6 +9,7 @@ from animegen.cli.edit import edit
 from animegen.cli.info import info
 from animegen.cli.interpolate import interpolate
 from animegen.cli.sample import sample
+from animegen.cli.walk import walk
 from animegen.console import CONTEXT, ErrorLineGroup
 
 
@@ -23,7 +24,5 @@ def main() -> None:
     """
 
 
-main.add_command(sample)
-main.add_command(interpolate)
-main.add_command(edit)
-main.add_command(info)
+for command in (sample, interpolate, walk, edit, info):
+    main.add_command(command)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
-from pathlib import Path
 
 import click
 
-from animegen.cli.options import SEED, check_picture, deliver, device_options, load, model_option, picture_options
+from animegen.cli.options import SEED, device_options, json_option, load, model_option, out_option
+from animegen.cli.output import Output
 from animegen.errors import UsageError
 
 
@@ -34,7 +33,9 @@ class Range(click.ParamType[tuple[float, float]]):
 @click.option("--all", "every", is_flag=True, help="A row for every direction of the model.")
 @click.option("--range", "span", type=Range(), default="-3:3", help="How far to move, in latent space.")
 @click.option("--steps", type=click.IntRange(min=2), default=7, help="Images in a row, both ends included.")
-@picture_options("edit.png")
+@out_option("edit.png", "A .png, .jpg or .webp file, or - for stdout.")
+@click.option("--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="Of stdout.")
+@json_option
 @model_option
 @device_options
 def edit(
@@ -43,7 +44,7 @@ def edit(
     every: bool,
     span: tuple[float, float],
     steps: int,
-    out: Path,
+    out: str,
     form: str,
     as_json: bool,
     model: str,
@@ -63,10 +64,10 @@ def edit(
 
     from animegen.images import grid
 
-    began = time.perf_counter()
     if (direction is None) == (not every):
         raise UsageError("edit takes either --direction with a number or --all")
-    check_picture(out, as_json)
+    output = Output(out, form, as_json)
+    output.check_still()
     amounts = np.linspace(*span, steps).tolist()
     with load(model, device, threads) as generator:
         # Without directions --all asks for the first, whose absence is an error that says what to do.
@@ -80,4 +81,4 @@ def edit(
             "model": generator.card.name,
             "device": generator.device,
         }
-    deliver(grid(np.concatenate(rows), columns=steps), out, form, as_json, facts, began)
+    output.still(grid(np.concatenate(rows), columns=steps), facts)

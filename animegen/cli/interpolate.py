@@ -2,57 +2,133 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from animegen.cli.options import SEED, check_picture, deliver, device_options, load, model_option, picture_options
+from animegen.cli.options import (
+    SEED,
+    device_options,
+    json_option,
+    load,
+    model_option,
+    motion_options,
+    out_option,
+    truncation_option,
+)
+from animegen.cli.output import Output
+from animegen.errors import UsageError
+from animegen.seeds import Seeds
 
 if TYPE_CHECKING:
     from animegen.latents import Mode
 
 
 @click.command()
-@click.option("--seed-a", type=SEED, required=True, help="The first image's seed.")
-@click.option("--seed-b", type=SEED, required=True, help="The last image's seed.")
-@click.option("--steps", type=click.IntRange(min=2), default=8, help="How many images, both ends included.")
+@click.option("--seed-a", type=SEED, multiple=True, help="The first image's seed; once for each row.")
+@click.option("--seed-b", type=SEED, multiple=True, help="The last image's seed; once for each row.")
+@click.option("--seeds", help="More stops on one way, such as 1,2,5.")
+@click.option("--corners", help="Four seeds of a sheet between them, such as 1,2,3,4.")
+@click.option("--steps", type=click.IntRange(min=2), default=8, help="Images from one seed to the next, ends included.")
 @click.option(
     "--mode", type=click.Choice(["slerp", "lerp"]), default="slerp", help="slerp keeps to the latents' usual length."
 )
-@picture_options("interpolation.png")
+@out_option("interpolation.png", "A .png or .jpg sheet, a .gif, .webp or .mp4 animation, or - for stdout.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["png", "jpg", "gif", "webp", "mp4"]),
+    default="png",
+    help="Of stdout.",
+)
+@motion_options(fps=12)
+@json_option
+@truncation_option
 @model_option
 @device_options
 def interpolate(
-    seed_a: int,
-    seed_b: int,
+    seed_a: tuple[int, ...],
+    seed_b: tuple[int, ...],
+    seeds: str | None,
+    corners: str | None,
     steps: int,
     mode: Mode,
-    out: Path,
+    out: str,
     form: str,
+    fps: float,
+    scale: int,
     as_json: bool,
+    truncation: float,
     model: str,
     device: str,
     batch_size: int,
     threads: int | None,
 ) -> None:
-    """Make a row of images that lead from one seed's to another's.
+    """Make the images that lead from one seed's to another's: a row, several rows, or an animation there and back.
 
     \b
     Example: animegen interpolate --seed-a 1 --seed-b 2 --steps 8 --out row.png
+             animegen interpolate --seeds 1,2,5 --steps 24 --out way.webp
+             animegen interpolate --corners 1,2,3,4 --steps 6 --out sheet.png
     """
-    from animegen.images import grid
+    ways = _ways(seed_a, seed_b, seeds, corners)
+    output = Output(out, form, as_json)
+    if output.moves:
+        if corners is not None:
+            raise UsageError(f"--corners makes a sheet, and {out} is an animation: name a .png or .jpg")
+        output.check_motion(fps)
+    else:
+        output.check_still()
 
-    began = time.perf_counter()
-    check_picture(out, as_json)
+    import numpy as np
+
+    from animegen import latents
+    from animegen.images import check_sheet, columns_for, grid
+
     with load(model, device, threads) as generator:
-        row = generator.interpolate(seed_a, seed_b, steps=steps, mode=mode, batch_size=batch_size)
+        stops = [latents.truncate(latents.from_seeds(way, generator.card.z_dim), truncation) for way in ways]
+        if corners is not None:
+            rows = [latents.bilinear(stops[0], steps, steps)]
+            columns = steps
+        else:
+            rows = [latents.through(way, steps, mode) for way in stops]
+            columns = len(rows[0])
+        n = sum(map(len, rows))
         facts = {
-            "images": steps,
-            "seeds": [seed_a, seed_b],
+            "images": n,
+            "seeds": [list(way) for way in ways],
             "mode": mode,
             "model": generator.card.name,
             "device": generator.device,
         }
-    deliver(grid(row, columns=steps), out, form, as_json, facts, began)
+        if not output.moves:
+            check_sheet(n, columns, generator.card.image_shape)
+            faces = np.concatenate([generator(row, batch_size=batch_size) for row in rows])
+            output.still(grid(faces, columns=columns), facts)
+            return
+        # There and back: an endless animation has no jump then.
+        there = [*range(columns), *range(columns - 2, 0, -1)]
+        together = np.stack(rows, axis=1)[there]  # [frames, ways, z_dim]
+        across = columns_for(len(rows))
+        frames = (grid(generator(z, batch_size=batch_size), columns=across) for z in together)
+        output.motion(frames, len(there), fps, scale, facts)
+
+
+def _ways(seed_a: tuple[int, ...], seed_b: tuple[int, ...], seeds: str | None, corners: str | None) -> list[list[int]]:
+    """The stops of each way, of as many as were asked for."""
+    asked = [seed_a or seed_b, seeds, corners]
+    if sum(bool(form) for form in asked) != 1:
+        raise UsageError("interpolate takes --seed-a with --seed-b, or --seeds, or --corners: one of the three")
+    if corners is not None:
+        four = Seeds.parse(corners)
+        if len(four) != 4:
+            raise UsageError(f"--corners {corners} names {len(four)} seeds: a sheet has 4 corners")
+        return [list(four)]
+    if seeds is not None:
+        stops = Seeds.parse(seeds)
+        if not 2 <= len(stops) <= 1000:
+            raise UsageError(f"--seeds {seeds} names {len(stops)} seeds: a way has 2 to 1000 stops")
+        return [list(stops)]
+    if len(seed_a) != len(seed_b):
+        raise UsageError(f"{len(seed_a)} --seed-a and {len(seed_b)} --seed-b were given: each way needs both")
+    return [list(pair) for pair in zip(seed_a, seed_b, strict=True)]

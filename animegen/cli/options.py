@@ -1,85 +1,69 @@
-"""Options that several commands share, declared once."""
+"""Options that several commands share, declared once, and what they all do with them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from animegen.catalog import DEFAULT
-from animegen.console import print_json, say, write_stdout
+from animegen.console import say
 from animegen.errors import UsageError
+from animegen.seeds import LARGEST, Seeds
 
 if TYPE_CHECKING:
     from animegen.generator import Generator
-    from animegen.images import Images
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-SEED = click.IntRange(0, 2**32 - 1)
-_STDOUT = Path("-")
+SEED = click.IntRange(0, LARGEST)
 
 
-def model_option(command: Command) -> Command:
-    """`--model`."""
-    return click.option("--model", default=DEFAULT, help="A shipped model's name, or the path of an .onnx file.")(
-        command
-    )
-
-
-def device_options(command: Command) -> Command:
-    """`--device`, `--batch-size` and `--threads`."""
-    for option in (
-        click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all this process may use]"),
-        click.option("--batch-size", type=click.IntRange(min=1), default=16, help="Images in one call of the model."),
-        click.option(
-            "--device",
-            type=click.Choice(["auto", "cpu", "cuda"]),
-            default="auto",
-            help="auto takes CUDA where it works; cuda fails where it doesn't.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def picture_options(default: str) -> Callable[[Command], Command]:
-    """`--out`, which is `default` if not given, `--format` and `--json`."""
+def apply(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """One decorator of several options, which `--help` then lists in this order."""
 
     def declare(command: Command) -> Command:
-        for option in (
-            click.option("--json", "as_json", is_flag=True, help="Print what was made as one JSON object."),
-            click.option(
-                "--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="For --out - only."
-            ),
-            click.option(
-                "--out",
-                "-o",
-                type=click.Path(path_type=Path),
-                default=default,
-                help="A .png, .jpg or .webp file, or - for stdout.",
-            ),
-        ):
+        for option in reversed(options):
             command = option(command)
         return command
 
     return declare
 
 
-def check_picture(out: Path, as_json: bool) -> None:
-    """Refuse an output that can't be written, before any work is done for it."""
-    from animegen.files import check_parent
-    from animegen.images import format_of
+model_option = click.option("--model", default=DEFAULT, help="A shipped model's name, or the path of an .onnx file.")
 
-    if out == _STDOUT:
-        if as_json:
-            raise UsageError("--json and --out - both want stdout: name a file with --out")
-    else:
-        format_of(out)
-        check_parent(out)
+device_options = apply(
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        help="auto takes CUDA where it works; cuda fails where it doesn't.",
+    ),
+    click.option("--batch-size", type=click.IntRange(min=1), default=16, help="Images in one call of the model."),
+    click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all this process may use]"),
+)
+
+truncation_option = click.option(
+    "--truncation", type=click.FloatRange(0, 1), default=1.0, help="Less than 1: more typical, less varied images."
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print what was made as one JSON object.")
+
+
+def out_option(default: str, explanation: str) -> Callable[[Command], Command]:
+    """`--out`, which is `default` where it isn't given."""
+    return click.option("--out", "-o", default=default, help=explanation)
+
+
+def motion_options(fps: float) -> Callable[[Command], Command]:
+    """`--fps` and `--scale`."""
+    return apply(
+        click.option(
+            "--fps", type=click.FloatRange(0, min_open=True), default=fps, help="Frames a second of an animation."
+        ),
+        click.option("--scale", type=click.IntRange(1, 16), default=1, help="Enlarge an animation this many times."),
+    )
 
 
 def load(model: str, device: str, threads: int | None) -> Generator:
@@ -92,16 +76,14 @@ def load(model: str, device: str, threads: int | None) -> Generator:
     return generator
 
 
-def deliver(sheet: Images, out: Path, form: str, as_json: bool, facts: dict[str, Any], began: float) -> None:
-    """Write the picture where it was asked for, and say so."""
-    from animegen import images
+def chosen_seeds(seeds: str | None, seed: int | None, n: int | None, default_n: int, *, count: str = "--n") -> Seeds:
+    """What `--seeds`, or else `--seed` and the count's option, ask for.
 
-    if out == _STDOUT:
-        write_stdout(images.encode(sheet, images.FORMATS[f".{form}"]))
-        return
-    images.save(sheet, out)
-    seconds = time.perf_counter() - began
-    if as_json:
-        print_json({"out": str(out), "width": sheet.shape[1], "height": sheet.shape[0], **facts, "seconds": seconds})
-    else:
-        say(f"{out}: {facts['images']} images in {seconds:.2f} s")
+    Raises:
+        UsageError: both were given, or either can't be.
+    """
+    if seeds is None:
+        return Seeds.starting(seed or 0, default_n if n is None else n)
+    if seed is not None or n is not None:
+        raise UsageError(f"--seeds names every seed by itself: leave --seed and {count} out, or take those two alone")
+    return Seeds.parse(seeds)

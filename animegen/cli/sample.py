@@ -2,48 +2,120 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from animegen.cli.options import SEED, check_picture, deliver, device_options, load, model_option, picture_options
+from animegen.cli.options import (
+    SEED,
+    chosen_seeds,
+    device_options,
+    json_option,
+    load,
+    model_option,
+    out_option,
+    truncation_option,
+)
+from animegen.cli.output import Output
+from animegen.errors import UsageError
+
+if TYPE_CHECKING:
+    from animegen.sinks import Existing
+
+
+class GridSize(click.ParamType[tuple[int, int]]):
+    """Columns and rows, such as 8x4."""
+
+    name = "CxR"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read the two numbers."""
+        if isinstance(value, tuple):
+            return value
+        columns, _, rows = str(value).lower().partition("x")
+        if not (columns.isdecimal() and rows.isdecimal() and int(columns) and int(rows)):
+            self.fail(f"{value!r} is no grid: write columns and rows, such as 8x4", param, ctx)
+        return int(columns), int(rows)
 
 
 @click.command()
-@click.option("--n", type=click.IntRange(min=1), default=64, help="How many images.")
-@click.option("--seed", type=SEED, default=0, help="The first image's seed; image k has seed + k.")
-@picture_options("grid.png")
+@click.option("--n", type=click.IntRange(min=1), help="How many images.  [default: 64, or what --grid holds]")
+@click.option("--seed", type=SEED, help="The first image's seed; image k has seed + k.  [default: 0]")
+@click.option("--seeds", help="Seeds and ranges in place of --seed and --n, such as 0-31,77.")
+@out_option("grid.png", "A .png, .jpg or .webp grid; or one by one a folder/, a .zip or an .npz; or - for stdout.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["png", "jpg", "webp"]),
+    default="png",
+    help="Of stdout, and of the pictures in a folder or .zip.",
+)
+@click.option("--grid", "grid_size", type=GridSize(), help="Columns and rows of a grid, such as 8x4.")
+@click.option("--labels", is_flag=True, help="Write the seed under each image of a grid.")
+@click.option("--force", is_flag=True, help="Overwrite pictures that a folder already holds.")
+@click.option("--skip-existing", is_flag=True, help="Keep what a folder or .zip already holds, and make the rest.")
+@json_option
+@truncation_option
 @model_option
 @device_options
+@click.pass_context
 def sample(
-    n: int,
-    seed: int,
-    out: Path,
+    ctx: click.Context,
+    n: int | None,
+    seed: int | None,
+    seeds: str | None,
+    out: str,
     form: str,
+    grid_size: tuple[int, int] | None,
+    labels: bool,
+    force: bool,
+    skip_existing: bool,
     as_json: bool,
+    truncation: float,
     model: str,
     device: str,
     batch_size: int,
     threads: int | None,
 ) -> None:
-    """Make a grid of images. A seed names the same image in any grid and any batch.
+    """Make images. A seed names the same image in any grid, any batch and any file.
 
     \b
     Example: animegen sample --n 64 --seed 0 --out grid.png
+             animegen sample --seeds 0-31,77 --grid 11x3 --labels --out grid.png
+             animegen sample --n 10000 --out faces/
     """
-    from animegen import latents
-    from animegen.images import grid
-
-    began = time.perf_counter()
-    check_picture(out, as_json)
-    seeds = latents.seed_range(seed, n)
+    output = Output(out, form, as_json)
+    cells = grid_size[0] * grid_size[1] if grid_size else None
+    wanted = chosen_seeds(seeds, seed, n, cells or 64)
+    if output.takes_many:
+        _refuse(out, "takes images one by one", {"--grid": grid_size is not None, "--labels": labels})
+        if force and skip_existing:
+            raise UsageError("--force overwrites what --skip-existing would keep: take one of them")
+    else:
+        _refuse(out, "is one picture", {"--force": force, "--skip-existing": skip_existing})
+        output.check_still()
+        if cells is not None and len(wanted) > cells:
+            raise UsageError(f"--grid {grid_size[0]}x{grid_size[1]} has {cells} cells, fewer than {len(wanted)} images")  # type: ignore[index]
     with load(model, device, threads) as generator:
-        sheet = grid(generator.sample(seeds=seeds, batch_size=batch_size))
-        facts = {
-            "images": n,
-            "seeds": [seeds[0], seeds[-1]],
-            "model": generator.card.name,
-            "device": generator.device,
-        }
-    deliver(sheet, out, form, as_json, facts, began)
+        facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
+        if output.takes_many:
+            from animegen.sinks import open_sink
+
+            existing: Existing = "overwrite" if force else "skip" if skip_existing else "refuse"
+            sink = open_sink(output.path, form=form, existing=existing)
+            ctx.exit(output.many(sink, generator, wanted, truncation, batch_size, facts))
+
+        from animegen import images
+
+        columns = grid_size[0] if grid_size else None
+        images.check_sheet(len(wanted), columns, generator.card.image_shape, images.format_of(output.path))
+        faces = generator.sample(seeds=wanted, truncation=truncation, batch_size=batch_size)
+    if labels:
+        faces = images.labelled(faces, [str(number) for number in wanted])
+    output.still(images.grid(faces, columns), facts)
+
+
+def _refuse(out: str, why: str, options: dict[str, bool]) -> None:
+    given = [name for name, is_given in options.items() if is_given]
+    if given:
+        raise UsageError(f"{out} {why}: leave {' and '.join(given)} out, or name another output")

@@ -1,0 +1,66 @@
+"""`animegen walk`."""
+
+from __future__ import annotations
+
+import click
+
+from animegen.cli.options import (
+    SEED,
+    chosen_seeds,
+    device_options,
+    json_option,
+    load,
+    model_option,
+    motion_options,
+    out_option,
+    truncation_option,
+)
+from animegen.cli.output import Output
+from animegen.errors import UsageError
+
+
+@click.command()
+@click.option("--seed", type=SEED, help="The first stop's seed; stop k has seed + k.  [default: 0]")
+@click.option("--stops", type=click.IntRange(2, 1000), help="How many stops.  [default: 6]")
+@click.option("--seeds", help="The stops' seeds, in place of --seed and --stops, such as 3,14,15.")
+@click.option("--frames", type=click.IntRange(2, 100_000), default=144, help="Frames of the whole loop.")
+@out_option("walk.webp", "A .webp, .gif or .mp4 animation, or - for stdout.")
+@click.option("--format", "form", type=click.Choice(["webp", "gif", "mp4"]), default="webp", help="Of stdout.")
+@motion_options(fps=24)
+@json_option
+@truncation_option
+@model_option
+@device_options
+def walk(
+    seed: int | None,
+    stops: int | None,
+    seeds: str | None,
+    frames: int,
+    out: str,
+    form: str,
+    fps: float,
+    scale: int,
+    as_json: bool,
+    truncation: float,
+    model: str,
+    device: str,
+    batch_size: int,
+    threads: int | None,
+) -> None:
+    """Make an endless animation that passes the images of some seeds and closes without a seam.
+
+    \b
+    Example: animegen walk --seed 7 --stops 6 --frames 144 --scale 4 --out walk.webp
+    """
+    wanted = chosen_seeds(seeds, seed, stops, 6, count="--stops")
+    if len(wanted) > 1000:
+        raise UsageError(f"a walk of {len(wanted)} stops: at most 1000")
+    output = Output(out, form, as_json)
+    output.check_motion(fps)
+
+    from animegen import latents
+
+    with load(model, device, threads) as generator:
+        path = latents.loop(latents.truncate(latents.from_seeds(wanted, generator.card.z_dim), truncation), frames)
+        facts = {"seeds": str(wanted), "model": generator.card.name, "device": generator.device}
+        output.motion(generator.frames(path, batch_size=batch_size), frames, fps, scale, facts)

@@ -1,0 +1,103 @@
+"""The seeds that name images: single ones, ranges, and lists of both as people type them. No numpy."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain
+from operator import index
+from typing import overload
+
+from animegen.errors import UsageError
+
+LARGEST = 2**32 - 1  # what numpy.random.RandomState takes
+
+
+def check_seed(seed: int) -> int:
+    """Return `seed` as a plain int if it can name an image: a whole number from 0 to 2³²−1.
+
+    Raises:
+        UsageError: it can't.
+    """
+    try:
+        number = -1 if isinstance(seed, bool) else index(seed)  # numpy's integers are fine too
+    except TypeError:
+        number = -1
+    if not 0 <= number <= LARGEST:
+        raise UsageError(f"seed {seed!r} can't name an image: seeds are whole numbers from 0 to {LARGEST}")
+    return number
+
+
+class Seeds(Sequence[int]):
+    """Seeds in a given order, held as ranges: a billion of them take no memory.
+
+    Example:
+        >>> seeds = Seeds.parse("0-2,77")
+        >>> list(seeds), len(seeds), seeds[-1]
+        ([0, 1, 2, 77], 4, 77)
+    """
+
+    def __init__(self, ranges: Iterable[range]) -> None:
+        self._ranges = [part for part in ranges if part]
+        self._ends = list(accumulate(map(len, self._ranges)))
+
+    @classmethod
+    def starting(cls, seed: int, n: int) -> Seeds:
+        """The `n` seeds from `seed` on: image k of a sample is the image of seed + k.
+
+        Raises:
+            UsageError: `n` is below 1, or a seed would be out of range.
+        """
+        check_seed(seed)
+        if n < 1:
+            raise UsageError(f"n is {n}: ask for at least one image")
+        if seed + n - 1 > LARGEST:
+            raise UsageError(
+                f"seed {seed} with n {n} would end at seed {seed + n - 1}, and the largest is {LARGEST}: "
+                "take a smaller seed or fewer images"
+            )
+        return cls([range(seed, seed + n)])
+
+    @classmethod
+    def parse(cls, text: str) -> Seeds:
+        """Read seeds and ranges with commas between them, such as `0-31,77`; a range includes both its ends.
+
+        Raises:
+            UsageError: not of that form, a reversed range, or a seed out of range.
+        """
+        ranges = []
+        for part in text.split(","):
+            match = re.fullmatch(r"\s*(\d{1,12})\s*(?:-\s*(\d{1,12})\s*)?", part, re.ASCII)
+            if match is None:
+                raise UsageError(f"seeds can't be read at {part.strip()[:40]!r}: write them as in 0-31,77")
+            first = check_seed(int(match[1]))
+            last = check_seed(int(match[2])) if match[2] else first
+            if last < first:
+                raise UsageError(f"seeds {part.strip()!r} run backwards: write {last}-{first}")
+            ranges.append(range(first, last + 1))
+        return cls(ranges)
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __iter__(self) -> Iterator[int]:
+        return chain.from_iterable(self._ranges)
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[int]: ...
+
+    def __getitem__(self, place: int | slice) -> int | list[int]:
+        if isinstance(place, slice):
+            return [self[k] for k in range(*place.indices(len(self)))]
+        k = place + len(self) if place < 0 else place
+        if not 0 <= k < len(self):
+            raise IndexError(place)
+        part = bisect_right(self._ends, k)
+        return self._ranges[part][k - self._ends[part]]  # counted from the part's end
+
+    def __str__(self) -> str:
+        return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in self._ranges)

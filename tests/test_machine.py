@@ -1,0 +1,43 @@
+"""CPUs that this process may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from animegen import machine
+
+
+@pytest.mark.parametrize(
+    ("limits", "own", "expected"),
+    [
+        ({"": "max 100000"}, "0::/\n", None),
+        ({"": "150000 100000"}, "0::/\n", 1.5),
+        ({"a": "400000 100000", "a/b": "max 100000"}, "1:cpu:/old\n0::/a/b\n", 4.0),
+        ({"a": "50000 100000", "a/b": "400000 100000"}, "0::/a/b\n", 0.5),
+        ({}, "0::/a\n", None),
+        ({"": "nonsense"}, "0::/\n", None),
+        ({}, "4:cpu:/only/version/one\n", None),
+    ],
+)
+def test_the_quota_is_the_tightest_on_the_way_up(
+    limits: dict[str, str], own: str, expected: float | None, tmp_path: Path
+) -> None:
+    for folder, text in limits.items():
+        (tmp_path / "cgroup" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / folder / "cpu.max").write_text(text)
+    (tmp_path / "own").write_text(own)
+    assert machine.cpu_quota(tmp_path / "cgroup", tmp_path / "own") == expected
+
+
+def test_no_cgroups(tmp_path: Path) -> None:
+    assert machine.cpu_quota(tmp_path, tmp_path / "nothing") is None
+
+
+def test_a_quota_bounds_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for quota, expected in ((None, 8), (2.5, 2), (0.2, 1), (64.0, 8)):
+        monkeypatch.setattr(machine, "cpu_quota", lambda *_, quota=quota: quota)
+        assert machine.available_cpus() == expected
