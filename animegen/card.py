@@ -58,6 +58,32 @@ class ModelCard:
     latent_law: str = LATENT_LAW
     format_version: int = FORMAT_VERSION
 
+    @classmethod
+    def of_foreign(cls, name: str, z_dim: int, image_shape: tuple[int, int, int]) -> ModelCard:
+        """A card for a model that has none: what the graph shows, and nothing else. Its format version is 0."""
+        return cls(
+            name=name,
+            z_dim=z_dim,
+            image_shape=image_shape,
+            objective="unknown",
+            recipe={},
+            steps=0,
+            images_seen=0,
+            training_minutes=0.0,
+            data={},
+            licence="unknown",
+            provenance="A foreign model without an animegen card.",
+            code_revision="unknown",
+            checkpoint_sha256="",
+            parity={},
+            format_version=0,
+        )
+
+    @staticmethod
+    def is_in(metadata: Mapping[str, str]) -> bool:
+        """Whether a model file's metadata holds a card, of whatever version."""
+        return any(key.startswith(_PREFIX) for key in metadata)
+
     def to_metadata(self) -> dict[str, str]:
         """The strings that export writes into the model file."""
         return {_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in asdict(self).items()}
@@ -72,8 +98,7 @@ class ModelCard:
         strings = {key.removeprefix(_PREFIX): text for key, text in metadata.items() if key.startswith(_PREFIX)}
         if not strings:
             raise ModelError(
-                f"{origin} is an ONNX model without an animegen card, so nothing says that it is a generator: "
-                "export one with python -m train export, or take another file"
+                f"{origin} is an ONNX model without an animegen card: export it with python -m train export"
             )
         try:
             values = {key: json.loads(text) for key, text in strings.items()}

@@ -12,10 +12,11 @@ import numpy as np
 
 from animegen import catalog, latents
 from animegen.card import ModelCard
-from animegen.errors import ModelError, UsageError
+from animegen.convention import Convention, Overrides, infer, of_card
+from animegen.errors import UsageError
 from animegen.images import Images
 from animegen.latents import Latents, Mode
-from animegen.runtime import Device, Session, session_dtype
+from animegen.runtime import Device, Session
 from animegen.seeds import Seeds
 
 BATCH_SIZE = 16  # on a CPU an image costs the same in any batch, and small batches keep memory low
@@ -28,6 +29,7 @@ class Generator:
 
     Attributes:
         card: what the model file says of itself.
+        convention: how its graph is used.
 
     Example:
         >>> from animegen import Generator
@@ -37,33 +39,52 @@ class Generator:
         (4, 64, 64, 3)
     """
 
-    def __init__(self, session: Session, card: ModelCard) -> None:
-        """Join a session and a card.
+    def __init__(self, session: Session, card: ModelCard, convention: Convention | None = None) -> None:
+        """Join a session and a card; without a convention the graph must follow the file format.
 
         Raises:
             ModelError: the graph's tensors are not those that the card speaks of.
         """
-        _check_graph(session, card)
         self.card = card
+        self.convention = convention or of_card(session, card)
         self._session: Session | None = session
 
     @classmethod
     def load(
-        cls, model: str | Path = catalog.DEFAULT, *, device: Device = "auto", threads: int | None = None
+        cls,
+        model: str | Path = catalog.DEFAULT,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        overrides: Overrides | None = None,
     ) -> Generator:
         """Load a model by the name of a shipped one or by the path of its file.
 
         `device` is `auto` (CUDA where it works, and else the CPU), `cpu` or `cuda`, which fails if the session
-        doesn't end up on CUDA. `threads` are CPU threads; by default as many as this process may use.
+        doesn't end up on CUDA. `threads` are CPU threads; by default as many as this process may use. A foreign
+        model, one without a card, is used as `convention.infer` finds it, and `overrides` correct that.
 
         Raises:
             ModelError: no such model, or a file that holds no generator.
+            UsageError: overrides for a model that has a card, or that contradict the graph.
             DeviceError: the device can't be used.
             MissingPackageError: no ONNX Runtime is installed.
         """
         path = catalog.find(model)
         session = Session(path, device=device, threads=threads)
-        return cls(session, ModelCard.from_metadata(session.metadata, origin=str(path)))
+        overrides = overrides or Overrides()
+        if ModelCard.is_in(session.metadata):
+            if overrides != Overrides():
+                raise UsageError(f"{path} has a card that says how it is used: leave the --model-… options out")
+            return cls(session, ModelCard.from_metadata(session.metadata, origin=str(path)))
+        convention = infer(session, overrides, origin=str(path))
+        card = ModelCard.of_foreign(path.stem, convention.z_shape[0], convention.image_shape)
+        return cls(session, card, convention)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the model came without a card, so that its use was inferred."""
+        return self.card.format_version == 0
 
     @property
     def device(self) -> str:
@@ -194,9 +215,7 @@ class Generator:
         self.close()
 
     def _run(self, z: Latents) -> Images:
-        (images,) = self._open().run({"z": z})
-        # A copy in channels-last order; a view would be re-ordered by each later use.
-        return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        return self.convention.run(self._open(), z)
 
     def _open(self) -> Session:
         if self._session is None:
@@ -207,18 +226,3 @@ class Generator:
 def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}: at least 1")
-
-
-def _check_graph(session: Session, card: ModelCard) -> None:
-    """The file format's contract: `z` float32 [N, z_dim] → `images` uint8 [N, C, H, W], only N free."""
-    inputs = [(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in session.inputs]
-    outputs = [(tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in session.outputs]
-    wanted_inputs = [("z", session_dtype(np.float32), (card.z_dim,))]
-    wanted_outputs = [("images", session_dtype(np.uint8), card.image_shape)]
-    if inputs != wanted_inputs or outputs != wanted_outputs:
-        raise ModelError(
-            f"the card of {card.name} speaks of {wanted_inputs} → {wanted_outputs}, and the graph has "
-            f"{inputs} → {outputs}: export it again"
-        )
-    if isinstance(session.inputs[0].shape[0], int):
-        raise ModelError(f"{card.name} takes batches of {session.inputs[0].shape[0]} only: export it again")

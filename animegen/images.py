@@ -116,13 +116,14 @@ def encode(image: Images, form: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def save(image: Images, path: Path) -> None:
+def save(image: Images, path: str | Path) -> None:
     """Write uint8 [H, W, C] to `path` in the format of its extension; on an error nothing is left there.
 
     Raises:
         UsageError: an unknown extension.
         OutputError: the path can't be written.
     """
+    path = Path(path)
     data = encode(image, format_of(path))
     with replacing(path) as temporary:
         temporary.write_bytes(data)

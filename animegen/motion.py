@@ -39,7 +39,7 @@ def check(path: Path, fps: float) -> None:
             ) from error
 
 
-def save(frames: Iterable[Images], path: Path, *, fps: float = 24, scale: int = 1) -> None:
+def save(frames: Iterable[Images], path: str | Path, *, fps: float = 24, scale: int = 1) -> None:
     """Write frames uint8 [H, W, 3] as an endless animation; on an error nothing is left there.
 
     `scale` enlarges each frame a whole number of times (bicubic). Frames may come lazily.
@@ -48,6 +48,7 @@ def save(frames: Iterable[Images], path: Path, *, fps: float = 24, scale: int = 
         UsageError, MissingPackageError: as `check`.
         OutputError: the path can't be written.
     """
+    path = Path(path)
     check(path, fps)
     pictures = (_enlarged(to_pillow(frame), scale) for frame in frames)
     with replacing(path) as temporary:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import DeviceError, MissingPackageError, ModelError, UsageError
@@ -109,11 +108,6 @@ class Session:
         if required:
             raise DeviceError(f"cuda was asked for, and {reason}: {fix}, or take --device cpu")
         return self._create(data, [_CPU]), reason
-
-
-def session_dtype(dtype: type[np.generic]) -> str:
-    """ONNX Runtime's name of a numpy type, as in `Tensor.dtype`."""
-    return {"float32": "tensor(float)", "uint8": "tensor(uint8)"}[np.dtype(dtype).name]
 
 
 def _import() -> ModuleType:

@@ -74,8 +74,9 @@ class Folder(Sink):
         OutputError: the folder can't be made, or holds one of the pictures and `existing` is `refuse`.
     """
 
-    def __init__(self, path: Path, *, form: str = "png", existing: Existing = "refuse") -> None:
+    def __init__(self, path: str | Path, *, form: str = "png", existing: Existing = "refuse") -> None:
         super().__init__()
+        path = Path(path)
         check_parent(path)
         try:
             path.mkdir(exist_ok=True)
@@ -115,8 +116,9 @@ class Zip(Sink):
         DataError: the file to go on with is no zip.
     """
 
-    def __init__(self, path: Path, *, form: str = "png", existing: Existing = "overwrite") -> None:
+    def __init__(self, path: str | Path, *, form: str = "png", existing: Existing = "overwrite") -> None:
         super().__init__()
+        path = Path(path)
         goes_on = existing == "skip" and path.exists()
         if goes_on and not zipfile.is_zipfile(path):
             raise DataError(f"{path} is no zip file to go on with: remove it or name another")
@@ -153,8 +155,9 @@ class Npz(Sink):
         OutputError: the path can't be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         super().__init__()
+        path = Path(path)
         with ExitStack() as opening:
             self._target = opening.enter_context(replacing(path))
             self._rows: IO[bytes] = opening.enter_context(tempfile.TemporaryFile(dir=path.parent))
@@ -188,7 +191,7 @@ class Npz(Sink):
                 np.lib.format.write_array(entry, seeds, allow_pickle=False)
 
 
-def open_sink(path: Path, *, form: str = "png", existing: Existing = "refuse") -> Sink:
+def open_sink(path: str | Path, *, form: str = "png", existing: Existing = "refuse") -> Sink:
     """The sink that a path stands for: a .zip, an .npz, or else a folder.
 
     Raises:
@@ -197,6 +200,7 @@ def open_sink(path: Path, *, form: str = "png", existing: Existing = "refuse") -
     """
     if f".{form}" not in FORMATS:
         raise UsageError(f"format {form!r} is unknown: {', '.join(name[1:] for name in FORMATS)}")
+    path = Path(path)
     if path.suffix.lower() == ".zip":
         return Zip(path, form=form, existing=existing)
     if path.suffix.lower() == ".npz":

@@ -131,6 +131,21 @@ def tiny_graph(z_name: str = "z") -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
+def classifier() -> onnx.ModelProto:
+    """A real ONNX model that is no generator: images in, one score out."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["score"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classifier",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch", 3])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
 def write_model(path: Path, card: ModelCard | None, graph: onnx.ModelProto | None = None) -> Path:
     """Save a model file, with a card or without."""
     model = graph or tiny_graph()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import COMMAND, Run, assert_error, run, tiny_card, tiny_graph, write_model
+from conftest import COMMAND, Run, assert_error, classifier, run, tiny_card, tiny_graph, write_model
 from PIL import Image
 
 from animegen import Generator, __version__
@@ -298,9 +298,25 @@ def test_bad_input_is_one_line(
 def test_files_that_hold_no_generator(animegen: Run, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("not a model")
     assert_error(animegen("sample", "--model", "text.onnx"), 1, "text.onnx", "not an ONNX model")
-    write_model(tmp_path / "plain.onnx", None, tiny_graph())
-    assert_error(animegen("sample", "--model", "plain.onnx"), 1, "plain.onnx", "without an animegen card")
+    write_model(tmp_path / "other.onnx", None, classifier())
+    assert_error(animegen("sample", "--model", "other.onnx"), 1, "other.onnx", "no latent")
     assert not (tmp_path / "grid.png").exists()
+
+
+def test_a_foreign_generator_runs_and_says_what_was_inferred(animegen: Run, tiny_model: Path, tmp_path: Path) -> None:
+    write_model(tmp_path / "plain.onnx", None, tiny_graph("noise"))
+    for model, name in ((tmp_path / "plain.onnx", "plain.png"), (tiny_model, "own.png")):
+        done = animegen("sample", "--n", 6, "--model", model, "--device", "cpu", "--out", name)
+        assert done.returncode == 0, done.stderr.decode()
+        said = done.stderr.decode().splitlines()
+        assert (len(said) == 2) == (name == "plain.png")
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "own.png").read_bytes()
+    done = animegen("info", "--model", "plain.onnx")
+    assert "inferred latents [N, 8] → nchw images 3×8×8, uint8" in done.stderr.decode()
+    wrong = animegen("sample", "--model", "plain.onnx", "--model-z-dim", 9)
+    assert_error(wrong, 2, "--model-z-dim 9 contradicts", "8 values")
+    wrong = animegen("sample", "--model", tiny_model, "--model-range", "0:1")
+    assert_error(wrong, 2, "has a card")
 
 
 def test_debug_shows_the_traceback(animegen: Run) -> None:

@@ -6,7 +6,7 @@ import re
 
 import click
 
-from animegen.cli.options import SEED, device_options, json_option, load, model_option, out_option
+from animegen.cli.options import SEED, Source, json_option, model_options, out_option
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
@@ -36,8 +36,7 @@ class Range(click.ParamType[tuple[float, float]]):
 @out_option("edit.png", "A .png, .jpg or .webp file, or - for stdout.")
 @click.option("--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="Of stdout.")
 @json_option
-@model_option
-@device_options
+@model_options
 def edit(
     seed: int,
     direction: int | None,
@@ -47,10 +46,7 @@ def edit(
     out: str,
     form: str,
     as_json: bool,
-    model: str,
-    device: str,
-    batch_size: int,
-    threads: int | None,
+    source: Source,
 ) -> None:
     """Change one image along directions that the generator itself has: hair, background, pose.
 
@@ -69,10 +65,10 @@ def edit(
     output = Output(out, form, as_json)
     output.check_still()
     amounts = np.linspace(*span, steps).tolist()
-    with load(model, device, threads) as generator:
+    with source.load() as generator:
         # Without directions --all asks for the first, whose absence is an error that says what to do.
         chosen = [direction] if direction is not None else list(range(max(1, len(generator.card.directions))))
-        rows = [generator.edit(seed, number, amounts, batch_size=batch_size) for number in chosen]
+        rows = [generator.edit(seed, number, amounts, batch_size=source.batch_size) for number in chosen]
         facts = {
             "images": len(rows) * steps,
             "seeds": [seed],

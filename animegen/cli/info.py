@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from animegen.cli.options import model_option
-from animegen.console import print_json
+from animegen.catalog import DEFAULT
+from animegen.console import print_json, say
 
 
 @click.command()
-@model_option
+@click.option("--model", default=DEFAULT, help="A shipped model's name, or the path of an .onnx file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as one JSON object.")
 @click.option("--markdown", is_flag=True, help="Print the card as a Markdown page.")
 def info(model: str, as_json: bool, markdown: bool) -> None:
@@ -22,6 +22,8 @@ def info(model: str, as_json: bool, markdown: bool) -> None:
 
     with Generator.load(model, device="cpu") as generator:
         card = generator.card
+        if generator.is_foreign:
+            say(f"model: no card in {model}, inferred {generator.convention.describe()}")
     if as_json:
         print_json(card.to_json())
     elif markdown:

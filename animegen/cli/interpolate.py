@@ -8,10 +8,9 @@ import click
 
 from animegen.cli.options import (
     SEED,
-    device_options,
+    Source,
     json_option,
-    load,
-    model_option,
+    model_options,
     motion_options,
     out_option,
     truncation_option,
@@ -44,8 +43,7 @@ if TYPE_CHECKING:
 @motion_options(fps=12)
 @json_option
 @truncation_option
-@model_option
-@device_options
+@model_options
 def interpolate(
     seed_a: tuple[int, ...],
     seed_b: tuple[int, ...],
@@ -59,10 +57,7 @@ def interpolate(
     scale: int,
     as_json: bool,
     truncation: float,
-    model: str,
-    device: str,
-    batch_size: int,
-    threads: int | None,
+    source: Source,
 ) -> None:
     """Make the images that lead from one seed's to another's: a row, several rows, or an animation there and back.
 
@@ -85,7 +80,7 @@ def interpolate(
     from animegen import latents
     from animegen.images import check_sheet, columns_for, grid
 
-    with load(model, device, threads) as generator:
+    with source.load() as generator:
         stops = [latents.truncate(latents.from_seeds(way, generator.card.z_dim), truncation) for way in ways]
         if corners is not None:
             rows = [latents.bilinear(stops[0], steps, steps)]
@@ -103,14 +98,14 @@ def interpolate(
         }
         if not output.moves:
             check_sheet(n, columns, generator.card.image_shape)
-            faces = np.concatenate([generator(row, batch_size=batch_size) for row in rows])
+            faces = np.concatenate([generator(row, batch_size=source.batch_size) for row in rows])
             output.still(grid(faces, columns=columns), facts)
             return
         # There and back: an endless animation has no jump then.
         there = [*range(columns), *range(columns - 2, 0, -1)]
         together = np.stack(rows, axis=1)[there]  # [frames, ways, z_dim]
         across = columns_for(len(rows))
-        frames = (grid(generator(z, batch_size=batch_size), columns=across) for z in together)
+        frames = (grid(generator(z, batch_size=source.batch_size), columns=across) for z in together)
         output.motion(frames, len(there), fps, scale, facts)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+Device = Literal["auto", "cpu", "cuda"]
 SEED = click.IntRange(0, LARGEST)
 
 
@@ -31,18 +34,63 @@ def apply(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return declare
 
 
-model_option = click.option("--model", default=DEFAULT, help="A shipped model's name, or the path of an .onnx file.")
+@dataclass(frozen=True)
+class Source:
+    """The options that say which model runs where."""
 
-device_options = apply(
-    click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
-        default="auto",
-        help="auto takes CUDA where it works; cuda fails where it doesn't.",
-    ),
-    click.option("--batch-size", type=click.IntRange(min=1), default=16, help="Images in one call of the model."),
-    click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all this process may use]"),
-)
+    model: str
+    device: Device
+    batch_size: int
+    threads: int | None
+    overrides: dict[str, Any]
+
+    def load(self) -> Generator:
+        """The generator. What was chosen or inferred goes to stderr: the device of `auto`, a foreign model's use."""
+        from animegen.convention import Overrides
+        from animegen.generator import Generator
+
+        overrides = Overrides(**self.overrides)
+        generator = Generator.load(self.model, device=self.device, threads=self.threads, overrides=overrides)
+        if self.device == "auto":
+            say(f"device: {generator.device} ({generator.device_reason})")
+        if generator.is_foreign:
+            say(f"model: no card in {self.model}, inferred {generator.convention.describe()}")
+        return generator
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--model`, `--device` and what belongs to them; the command gets them as one `source`."""
+
+    @functools.wraps(command)
+    def with_source(
+        *args: Any,
+        model: str,
+        device: Device,
+        batch_size: int,
+        threads: int | None,
+        model_z_dim: int | None,
+        model_layout: str | None,
+        model_range: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        overrides = {"z_dim": model_z_dim, "layout": model_layout, "range": model_range}
+        return command(*args, source=Source(model, device, batch_size, threads, overrides), **kwargs)
+
+    return apply(
+        click.option("--model", default=DEFAULT, help="A shipped model's name, or the path of an .onnx file."),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            help="auto takes CUDA where it works; cuda fails where it doesn't.",
+        ),
+        click.option("--batch-size", type=click.IntRange(min=1), default=16, help="Images in one call of the model."),
+        click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all it may use]"),
+        click.option("--model-z-dim", type=click.IntRange(min=1), help="A foreign model's latent length."),
+        click.option("--model-layout", type=click.Choice(["nchw", "nhwc"]), help="Where its channels are."),
+        click.option("--model-range", type=click.Choice(["-1:1", "0:1", "0:255"]), help="Its black and white."),
+    )(with_source)
+
 
 truncation_option = click.option(
     "--truncation", type=click.FloatRange(0, 1), default=1.0, help="Less than 1: more typical, less varied images."
@@ -64,16 +112,6 @@ def motion_options(fps: float) -> Callable[[Command], Command]:
         ),
         click.option("--scale", type=click.IntRange(1, 16), default=1, help="Enlarge an animation this many times."),
     )
-
-
-def load(model: str, device: str, threads: int | None) -> Generator:
-    """The generator; for `auto` the device taken and the reason go to stderr."""
-    from animegen.generator import Generator
-
-    generator = Generator.load(model, device=device, threads=threads)  # type: ignore[arg-type]
-    if device == "auto":
-        say(f"device: {generator.device} ({generator.device_reason})")
-    return generator
 
 
 def chosen_seeds(seeds: str | None, seed: int | None, n: int | None, default_n: int, *, count: str = "--n") -> Seeds:

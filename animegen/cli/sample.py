@@ -8,11 +8,10 @@ import click
 
 from animegen.cli.options import (
     SEED,
+    Source,
     chosen_seeds,
-    device_options,
     json_option,
-    load,
-    model_option,
+    model_options,
     out_option,
     truncation_option,
 )
@@ -56,8 +55,7 @@ class GridSize(click.ParamType[tuple[int, int]]):
 @click.option("--skip-existing", is_flag=True, help="Keep what a folder or .zip already holds, and make the rest.")
 @json_option
 @truncation_option
-@model_option
-@device_options
+@model_options
 @click.pass_context
 def sample(
     ctx: click.Context,
@@ -72,10 +70,7 @@ def sample(
     skip_existing: bool,
     as_json: bool,
     truncation: float,
-    model: str,
-    device: str,
-    batch_size: int,
-    threads: int | None,
+    source: Source,
 ) -> None:
     """Make images. A seed names the same image in any grid, any batch and any file.
 
@@ -96,20 +91,20 @@ def sample(
         output.check_still()
         if cells is not None and len(wanted) > cells:
             raise UsageError(f"--grid {grid_size[0]}x{grid_size[1]} has {cells} cells, fewer than {len(wanted)} images")  # type: ignore[index]
-    with load(model, device, threads) as generator:
+    with source.load() as generator:
         facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
         if output.takes_many:
             from animegen.sinks import open_sink
 
             existing: Existing = "overwrite" if force else "skip" if skip_existing else "refuse"
             sink = open_sink(output.path, form=form, existing=existing)
-            ctx.exit(output.many(sink, generator, wanted, truncation, batch_size, facts))
+            ctx.exit(output.many(sink, generator, wanted, truncation, source.batch_size, facts))
 
         from animegen import images
 
         columns = grid_size[0] if grid_size else None
         images.check_sheet(len(wanted), columns, generator.card.image_shape, images.format_of(output.path))
-        faces = generator.sample(seeds=wanted, truncation=truncation, batch_size=batch_size)
+        faces = generator.sample(seeds=wanted, truncation=truncation, batch_size=source.batch_size)
     if labels:
         faces = images.labelled(faces, [str(number) for number in wanted])
     output.still(images.grid(faces, columns), facts)

@@ -6,11 +6,10 @@ import click
 
 from animegen.cli.options import (
     SEED,
+    Source,
     chosen_seeds,
-    device_options,
     json_option,
-    load,
-    model_option,
+    model_options,
     motion_options,
     out_option,
     truncation_option,
@@ -29,8 +28,7 @@ from animegen.errors import UsageError
 @motion_options(fps=24)
 @json_option
 @truncation_option
-@model_option
-@device_options
+@model_options
 def walk(
     seed: int | None,
     stops: int | None,
@@ -42,10 +40,7 @@ def walk(
     scale: int,
     as_json: bool,
     truncation: float,
-    model: str,
-    device: str,
-    batch_size: int,
-    threads: int | None,
+    source: Source,
 ) -> None:
     """Make an endless animation that passes the images of some seeds and closes without a seam.
 
@@ -60,7 +55,7 @@ def walk(
 
     from animegen import latents
 
-    with load(model, device, threads) as generator:
+    with source.load() as generator:
         path = latents.loop(latents.truncate(latents.from_seeds(wanted, generator.card.z_dim), truncation), frames)
         facts = {"seeds": str(wanted), "model": generator.card.name, "device": generator.device}
-        output.motion(generator.frames(path, batch_size=batch_size), frames, fps, scale, facts)
+        output.motion(generator.frames(path, batch_size=source.batch_size), frames, fps, scale, facts)
