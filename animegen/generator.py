@@ -96,6 +96,11 @@ class Generator:
         """Why it runs there."""
         return self._open().why
 
+    @property
+    def threads(self) -> int:
+        """The CPU threads of the session."""
+        return self._open().threads
+
     def sample(
         self,
         n: int = 1,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import importlib.metadata
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,10 @@ DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
 
 INSTALL_CPU = "pip install 'animegen[cpu]'"
 INSTALL_GPU = "pip uninstall -y onnxruntime && pip install --force-reinstall 'animegen[gpu]'"
+_WHEELS = frozenset({
+    "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm",
+    "onnxruntime-qnn", "onnxruntime-silicon", "ort-nightly", "ort-nightly-gpu",
+})  # fmt: skip
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
 
@@ -39,6 +46,7 @@ class Session:
     Attributes:
         device: where it really runs, read from the created session: `cpu` or `cuda`.
         why: for `auto`, why this device was taken.
+        threads: how many CPU threads a call uses.
         metadata: the model file's strings.
         inputs, outputs: the graph's tensors.
 
@@ -52,7 +60,7 @@ class Session:
         if device not in DEVICES:
             raise UsageError(f"device {device!r} is unknown: {', '.join(DEVICES)}")
         self._onnxruntime = _import()
-        self._threads = threads or available_cpus()
+        self.threads = threads or available_cpus()
         self._origin = "the model" if isinstance(model, bytes) else str(model)
         data = model if isinstance(model, bytes) else _read(model)
         if device == "cpu":
@@ -79,7 +87,7 @@ class Session:
     def _create(self, data: bytes, providers: list[Any]) -> Any:
         options = self._onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = self.threads
         try:
             # enable_fallback=0: onnxruntime would announce its change of device on stdout and go on.
             return self._onnxruntime.InferenceSession(data, options, providers=providers, enable_fallback=0)
@@ -108,6 +116,48 @@ class Session:
         if required:
             raise DeviceError(f"cuda was asked for, and {reason}: {fix}, or take --device cpu")
         return self._create(data, [_CPU]), reason
+
+
+def installed_wheels() -> dict[str, str]:
+    """The installed ONNX Runtime wheels and their versions. They share one folder, so there must not be two."""
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
+        # onnxruntime-extensions and the -ep- plugins live in folders of their own.
+        if name in _WHEELS:
+            found[name] = distribution.version
+    return found
+
+
+def compiled_providers() -> list[str]:
+    """The providers that the installed wheel was built with; whether they work, only a session tells."""
+    providers: list[str] = _import().get_available_providers()
+    return providers
+
+
+def has_cuda_build() -> bool:
+    """Whether the installed wheel was built with CUDA."""
+    return _CUDA in compiled_providers()
+
+
+def missing_cuda_libraries() -> list[str]:
+    """The shared libraries of a CUDA build that the loader can't find, after ONNX Runtime's own search."""
+    onnxruntime = _import()
+    with contextlib.redirect_stdout(io.StringIO()):
+        onnxruntime.preload_dlls()
+    major = str(getattr(onnxruntime, "cuda_version", "") or "13").partition(".")[0]
+    # cuFFT's and cuRAND's numbers are their own; nvRTC, cuBLAS and the runtime count with CUDA.
+    names = ["libcudart", "libcublas", "libcublasLt", "libnvrtc"] if os.name == "posix" else []
+    libraries = [f"{name}.so.{major}" for name in names] + (["libcudnn.so.9"] if names else [])
+    return [name for name in ["libcuda.so.1", *libraries] if names and not _loads(name)]
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _import() -> ModuleType:

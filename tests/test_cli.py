@@ -227,7 +227,7 @@ def test_version_and_module(animegen: Run) -> None:
 def test_every_command_has_an_example(animegen: Run) -> None:
     listed = animegen("--help").stdout.decode().partition("Commands:")[2]
     commands = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    assert commands == ["edit", "info", "interpolate", "sample", "walk"]
+    assert commands == ["bench", "doctor", "edit", "info", "interpolate", "sample", "walk"]
     for command in commands:
         text = animegen(command, "-h").stdout.decode()
         assert f"Example: animegen {command}" in text
@@ -274,6 +274,8 @@ def test_every_command_has_an_example(animegen: Run) -> None:
         (["interpolate", "--corners", "1,2,3"], 2, ["4 corners"]),
         (["interpolate", "--corners", "1,2,3,4", "--out", "a.gif"], 2, ["animation"]),
         (["interpolate", "--seeds", "1,2", "--out", "a.gif", "--fps", "100"], 2, ["at most 50"]),
+        (["bench", "--batch-sizes", "1,x"], 2, ["1,x", "1,8,32"]),
+        (["bench", "--batch-sizes", "0"], 2, ["4096"]),
         (["walk", "--out", "walk.png"], 2, [".png", ".mp4"]),
         (["walk", "--stops", "9", "--frames", "8"], 2, ["more frames"]),
         (["walk", "--seeds", "0-4000000"], 2, ["at most 1000"]),
@@ -317,6 +319,20 @@ def test_a_foreign_generator_runs_and_says_what_was_inferred(animegen: Run, tiny
     assert_error(wrong, 2, "--model-z-dim 9 contradicts", "8 values")
     wrong = animegen("sample", "--model", tiny_model, "--model-range", "0:1")
     assert_error(wrong, 2, "has a card")
+
+
+def test_bench_says_what_it_measured(animegen: Run, tiny_model: Path) -> None:
+    options = ("bench", "--batch-sizes", "1,4", "--seconds", 0.05, "--model", tiny_model, "--device", "cpu")
+    figures = json.loads(animegen(*options, "--json").stdout)
+    assert (figures["device"], figures["model"], figures["start"]["runs"]) == ("cpu", "tiny", 3)
+    assert [speed["batch_size"] for speed in figures["speeds"]] == [1, 4]
+    for speed in figures["speeds"]:
+        assert speed["calls"] >= 5
+        assert 0 < speed["fastest_ms"] <= speed["median_ms"] <= speed["slowest_ms"]
+        assert speed["images_per_second"] == pytest.approx(speed["batch_size"] / speed["median_ms"] * 1000, rel=0.01)
+    if sys.platform == "linux":
+        assert 10 < figures["start"]["peak_megabytes"] < 250
+    assert "images/s" in animegen(*options).stdout.decode()
 
 
 def test_debug_shows_the_traceback(animegen: Run) -> None:

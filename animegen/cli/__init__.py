@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from animegen import __version__
+from animegen.cli.bench import bench
+from animegen.cli.doctor import doctor
 from animegen.cli.edit import edit
 from animegen.cli.info import info
 from animegen.cli.interpolate import interpolate
@@ -24,5 +26,5 @@ def main() -> None:
     """
 
 
-for command in (sample, interpolate, walk, edit, info):
+for command in (sample, interpolate, walk, edit, info, doctor, bench):
     main.add_command(command)

@@ -1,0 +1,52 @@
+"""`animegen bench`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from animegen.cli.options import Source, json_option, model_options
+from animegen.console import print_json
+from animegen.errors import UsageError
+
+
+@click.command()
+@click.option("--batch-sizes", default="1,8,32", help="The batches to time, with commas between them.")
+@click.option("--seconds", type=click.FloatRange(0, 600, min_open=True), default=2.0, help="Time for each batch size.")
+@json_option
+@model_options
+def bench(batch_sizes: str, seconds: float, as_json: bool, source: Source) -> None:
+    """Time the model by batch size, and the start of a new process with its peak memory.
+
+    \b
+    Example: animegen bench --batch-sizes 1,8,32 --seconds 2 --json
+    """
+    sizes = [int(text) for text in batch_sizes.split(",") if text.strip().isdecimal()]
+    if len(sizes) != batch_sizes.count(",") + 1 or not all(0 < size <= 4096 for size in sizes):
+        raise UsageError(f"--batch-sizes {batch_sizes} can't be read: write numbers from 1 to 4096, as in 1,8,32")
+
+    from animegen import bench as rooms
+
+    with source.load() as generator:
+        facts = {
+            "model": generator.card.name,
+            "device": generator.device,
+            "threads": generator.threads,
+            **rooms.machine(),
+        }
+        speeds = [rooms.measure(generator, size, seconds) for size in sizes]
+    start = rooms.cold_start(source.model, source.device)
+    if as_json:
+        print_json({**facts, "speeds": [dataclasses.asdict(s) for s in speeds], "start": dataclasses.asdict(start)})
+        return
+    for key, value in facts.items():
+        click.echo(f"{key:10} {value}")
+    click.echo("batch   images/s   ms a call: median  (fastest to slowest, calls)")
+    for s in speeds:
+        click.echo(
+            f"{s.batch_size:5} {s.images_per_second:10.1f} {s.median_ms:18.2f}  "
+            f"({s.fastest_ms:.2f} to {s.slowest_ms:.2f}, {s.calls})"
+        )
+    memory = f", peak memory {start.peak_megabytes:.0f} MB" if start.peak_megabytes is not None else ""
+    click.echo(f"a new process makes its first image in {start.seconds:.2f} s (median of {start.runs}){memory}")

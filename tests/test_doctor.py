@@ -1,0 +1,107 @@
+"""`animegen doctor`: what is tried, and what counts as a fault."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Run, tiny_card, write_model
+
+from animegen import catalog, doctor, runtime
+from animegen.doctor import Finding, examine
+
+
+@pytest.fixture
+def _models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tiny default model in place of the shipped one."""
+    path = write_model(tmp_path / f"{catalog.DEFAULT}.onnx", tiny_card())
+    monkeypatch.setattr(catalog, "shipped", lambda: {path.stem: path})
+
+
+def findings(device: str = "auto") -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine(device)}  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("_models")
+def test_a_sound_installation_has_no_faults() -> None:
+    found = findings()
+    if runtime.has_cuda_build():
+        pytest.skip("with a CUDA build the findings depend on the GPU")
+    assert [finding for finding in found.values() if finding.state == "fault"] == []
+    assert found["session on cpu"].state == "ok"
+    assert "then 16 in" in found["session on cpu"].text
+    assert found["session on cuda"].state == "absent"
+    assert "CPU build" in found["session on cuda"].text
+    assert "CPUExecutionProvider" in found["providers"].text
+    assert "sha256 " in found["model anime-face-64"].text
+
+
+@pytest.mark.usefixtures("_models")
+def test_cuda_asked_for_and_absent_is_a_fault() -> None:
+    cuda = findings("cuda")["session on cuda"]
+    assert cuda.state in {"ok", "fault"}
+    if cuda.state == "fault":
+        assert "pip" in cuda.text
+
+
+@pytest.mark.usefixtures("_models")
+def test_both_wheels_are_named_as_the_fault_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "installed_wheels", lambda: {"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"})
+    found = findings()["onnx runtime"]
+    assert found.state == "fault"
+    assert "overwrite each other" in found.text
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in found.text
+
+
+def test_no_wheel_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "installed_wheels", dict)
+    found = findings()
+    assert found["onnx runtime"].state == "fault"
+    assert "animegen[cpu]" in found["onnx runtime"].text
+    assert "session on cpu" not in found
+
+
+@pytest.mark.usefixtures("_models")
+def test_missing_cuda_libraries_bring_the_line_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "has_cuda_build", lambda: True)
+    monkeypatch.setattr(runtime, "missing_cuda_libraries", lambda: ["libcudnn.so.9"])
+    libraries = findings()["cuda libraries"]
+    assert libraries.state == "fault"
+    assert "libcudnn.so.9; pip install 'onnxruntime-gpu[cuda,cudnn]'" in libraries.text
+
+
+def test_a_damaged_model_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f"{catalog.DEFAULT}.onnx"
+    path.write_bytes(b"cut off")
+    monkeypatch.setattr(catalog, "shipped", lambda: {path.stem: path})
+    found = findings()
+    assert found["model anime-face-64"].state == found["session on cpu"].state == "fault"
+    monkeypatch.setattr(catalog, "shipped", dict)
+    assert findings()["models"].state == "fault"
+
+
+def test_wheels_are_found_by_their_metadata() -> None:
+    wheels = runtime.installed_wheels()
+    assert len(wheels) == 1
+    assert next(iter(wheels)).startswith("onnxruntime")
+
+
+def test_libraries_that_are_not_there_do_not_load() -> None:
+    assert not runtime._loads("libno-such-library.so.1")
+
+
+def test_optional_packages_say_what_they_are_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "OPTIONAL", {"no-such-package": "nothing"})
+    assert findings()["no-such-package"] == Finding("no-such-package", "absent", "not installed; for nothing")
+
+
+def test_the_command(animegen: Run) -> None:
+    done = animegen("doctor", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == (1 if report["faults"] else 0)
+    assert report["findings"]["animegen"]["state"] == "ok"
+    text = animegen("doctor", "--device", "cpu").stdout.decode()
+    assert "ok      session on cpu: loaded in" in text
+    cuda = animegen("doctor", "--device", "cuda")
+    assert cuda.returncode == (0 if "ok      session on cuda" in cuda.stdout.decode() else 1)
