@@ -1,9 +1,11 @@
-"""Finding a model: by the name of a shipped one, or by a path."""
+"""Finding a model: by the name of a shipped one, by a path, or by an address."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from animegen import fetch
 from animegen.errors import ModelError
 
 DEFAULT = "anime-face-64"
@@ -18,12 +20,17 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))} if folder else {}
 
 
-def find(model: str | Path) -> Path:
-    """The file of a model named by a shipped name or a path. A name wins over a file of the same name.
+def find(model: str | Path, say: Callable[[str], None] = lambda _: None) -> Path:
+    """The file of a model named by a shipped name, a path, or an https or hf:// address, which is fetched once.
+
+    A name wins over a file of the same name. `say` is told of a download before it begins.
 
     Raises:
-        ModelError: neither; the shipped names are listed.
+        ModelError: none of them, or a failed download; the shipped names are listed.
+        UsageError: an address that can't be.
     """
+    if isinstance(model, str) and fetch.is_address(model):
+        return fetch.fetch(fetch.parse(model), say)
     names = shipped()
     if str(model) in names:
         return names[str(model)]
@@ -31,4 +38,4 @@ def find(model: str | Path) -> Path:
     if path.is_file():
         return path
     known = f"the shipped models are {', '.join(names)}" if names else "no model is shipped with this installation"
-    raise ModelError(f"no model {str(model)!r}: {known}, or give the path of an .onnx file")
+    raise ModelError(f"no model {str(model)!r}: {known}, or give the path or address of an .onnx file")

@@ -10,6 +10,7 @@ from animegen.cli.doctor import doctor
 from animegen.cli.edit import edit
 from animegen.cli.info import info
 from animegen.cli.interpolate import interpolate
+from animegen.cli.models import models
 from animegen.cli.sample import sample
 from animegen.cli.walk import walk
 from animegen.console import CONTEXT, ErrorLineGroup
@@ -26,5 +27,5 @@ def main() -> None:
     """
 
 
-for command in (sample, interpolate, walk, edit, info, doctor, bench):
+for command in (sample, interpolate, walk, edit, info, models, doctor, bench):
     main.add_command(command)

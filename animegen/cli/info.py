@@ -9,7 +9,7 @@ from animegen.console import print_json, say
 
 
 @click.command()
-@click.option("--model", default=DEFAULT, help="A shipped model's name, or the path of an .onnx file.")
+@click.option("--model", default=DEFAULT, help="A shipped model's name, or an .onnx file's path or address.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as one JSON object.")
 @click.option("--markdown", is_flag=True, help="Print the card as a Markdown page.")
 def info(model: str, as_json: bool, markdown: bool) -> None:
@@ -18,9 +18,10 @@ def info(model: str, as_json: bool, markdown: bool) -> None:
     \b
     Example: animegen info --model anime-face-64
     """
+    from animegen import catalog
     from animegen.generator import Generator
 
-    with Generator.load(model, device="cpu") as generator:
+    with Generator.load(catalog.find(model, say), device="cpu") as generator:
         card = generator.card
         if generator.is_foreign:
             say(f"model: no card in {model}, inferred {generator.convention.describe()}")

@@ -46,11 +46,13 @@ class Source:
 
     def load(self) -> Generator:
         """The generator. What was chosen or inferred goes to stderr: the device of `auto`, a foreign model's use."""
+        from animegen import catalog
         from animegen.convention import Overrides
         from animegen.generator import Generator
 
         overrides = Overrides(**self.overrides)
-        generator = Generator.load(self.model, device=self.device, threads=self.threads, overrides=overrides)
+        path = catalog.find(self.model, say)  # a download is told of before it begins
+        generator = Generator.load(path, device=self.device, threads=self.threads, overrides=overrides)
         if self.device == "auto":
             say(f"device: {generator.device} ({generator.device_reason})")
         if generator.is_foreign:
@@ -77,7 +79,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, source=Source(model, device, batch_size, threads, overrides), **kwargs)
 
     return apply(
-        click.option("--model", default=DEFAULT, help="A shipped model's name, or the path of an .onnx file."),
+        click.option("--model", default=DEFAULT, help="A shipped model's name, or an .onnx file's path or address."),
         click.option(
             "--device",
             type=click.Choice(["auto", "cpu", "cuda"]),

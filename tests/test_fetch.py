@@ -1,0 +1,193 @@
+"""Models by address, from a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import Run, assert_error
+
+from animegen import Generator, MissingPackageError, ModelError, UsageError, fetch
+
+pytest.importorskip("pooch")
+
+
+@dataclass
+class Server:
+    """What the server gives, and what it was asked for."""
+
+    files: dict[str, bytes]
+    asked: list[str] = field(default_factory=list)
+    cut: bool = False  # break the connection half way
+    port: int = 0
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+
+@pytest.fixture
+def server(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server with the tiny model, and a cache of this test's own."""
+    monkeypatch.setenv("ANIMEGEN_CACHE", str(tmp_path / "cache"))
+    served = Server(
+        {"/tiny.onnx": tiny_model.read_bytes(), "/me/faces/resolve/main/a/tiny.onnx": tiny_model.read_bytes()}
+    )
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            served.asked.append(self.path)
+            data = served.files.get(self.path)
+            self.send_response(404 if data is None else 200)
+            self.send_header("Content-Length", str(len(data or b"")))
+            self.end_headers()
+            self.wfile.write((data or b"")[: len(data or b"") // 2 if served.cut else None])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        served.port = listening.server_address[1]
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield served
+        listening.shutdown()
+
+
+def get(model: str) -> Path:
+    return fetch.fetch(fetch.parse(model))
+
+
+def test_an_address_is_fetched_once(server: Server, tiny_model: Path) -> None:
+    said: list[str] = []
+    for _ in range(3):
+        path = fetch.fetch(fetch.parse(server.url("/tiny.onnx")), said.append)
+        assert path.read_bytes() == tiny_model.read_bytes()
+    assert server.asked == ["/tiny.onnx"]
+    assert said == [f"fetching {server.url('/tiny.onnx')}"]
+    with Generator.load(server.url("/tiny.onnx"), device="cpu") as generator:
+        assert generator.card.name == "tiny"
+    (entry,) = fetch.cached()
+    digest = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    assert (entry.path, entry.address, entry.sha256) == (path, server.url("/tiny.onnx"), digest)
+
+
+def test_the_hub_s_addresses(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fetch.parse("hf://me/faces@v1/a.onnx").url == "https://huggingface.co/me/faces/resolve/v1/a.onnx"
+    monkeypatch.setenv("HF_ENDPOINT", server.url(""))
+    assert get("hf://me/faces/a/tiny.onnx").name == "tiny.onnx"
+    assert server.asked == ["/me/faces/resolve/main/a/tiny.onnx"]
+
+
+def test_a_checksum_in_the_address_is_kept(server: Server, tiny_model: Path) -> None:
+    right = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    assert get(f"{server.url('/tiny.onnx')}#sha256:{right.upper()}").exists()
+    with pytest.raises(ModelError, match=f"is not the file of sha256 {'0' * 64}"):
+        get(f"{server.url('/tiny.onnx')}#sha256:{'0' * 64}")
+    server.files["/other.onnx"] = b"something else"
+    with pytest.raises(ModelError, match="is not the file"):
+        get(f"{server.url('/other.onnx')}#sha256:{right}")
+    assert not list(fetch.parse(server.url("/other.onnx")).folder.iterdir())
+
+
+def test_a_corrupt_cache_entry_is_fetched_again(server: Server, tiny_model: Path) -> None:
+    path = get(server.url("/tiny.onnx"))
+    path.write_bytes(tiny_model.read_bytes()[:-1])
+    said: list[str] = []
+    assert fetch.fetch(fetch.parse(server.url("/tiny.onnx")), said.append).read_bytes() == tiny_model.read_bytes()
+    assert len(server.asked) == 2
+    assert "is damaged" in said[0]
+
+
+def test_a_file_that_changed_on_the_server_is_refused(server: Server) -> None:
+    path = get(server.url("/tiny.onnx"))
+    path.unlink()
+    server.files["/tiny.onnx"] += b"changed"
+    with pytest.raises(ModelError, match="pinned at its first fetch"):
+        get(server.url("/tiny.onnx"))
+
+
+def test_an_interrupted_download_leaves_nothing(server: Server) -> None:
+    server.cut = True
+    with pytest.raises(ModelError, match="interrupted"):
+        get(server.url("/tiny.onnx"))
+    assert not list(fetch.parse(server.url("/tiny.onnx")).folder.iterdir())
+    assert fetch.cached() == []
+    server.cut = False
+    assert get(server.url("/tiny.onnx")).exists()
+
+
+def test_offline_is_one_clear_line(server: Server) -> None:
+    path = get(server.url("/tiny.onnx"))
+    nowhere = f"http://127.0.0.1:{server.port}/gone.onnx"
+    with pytest.raises(ModelError, match="the server answers 404"):
+        get(nowhere)
+    with pytest.raises(ModelError, match="no connection"):
+        get("http://127.0.0.1:9/tiny.onnx")
+    assert get(server.url("/tiny.onnx")) == path  # what is cached needs no network
+
+
+def test_a_download_without_end_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_LARGEST", 1000)
+    with pytest.raises(ModelError, match="more than 1,000 bytes"):
+        get(server.url("/tiny.onnx"))
+    assert not list(fetch.parse(server.url("/tiny.onnx")).folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("http://example.org/a.onnx", "https:// or hf://"),
+        ("ftp://example.org/a.onnx", "https:// or hf://"),
+        ("file:///etc/passwd", "https:// or hf://"),
+        ("https://example.org/", r"no \.onnx file"),
+        ("https://example.org/a.zip", r"no \.onnx file"),
+        ("https://example.org/a.onnx#md5:00", "#sha256:"),
+        ("https://example.org/a.onnx#sha256:00", "64 hexadecimal"),
+        ("hf://owner/a.onnx", "hf://owner/repo/file.onnx"),
+        ("hf://owner/repo/../../a.onnx", "hf://owner/repo/file.onnx"),
+        ("hf://owner/repo/a b.onnx", "hf://owner/repo/file.onnx"),
+    ],
+)
+def test_addresses_that_cannot_be(model: str, words: str) -> None:
+    assert fetch.is_address(model)
+    with pytest.raises(UsageError, match=words):
+        fetch.parse(model)
+
+
+@pytest.mark.parametrize("model", ["anime-face-64", "models/a.onnx", "C:\\models\\a.onnx", "./a.onnx"])
+def test_what_is_no_address(model: str) -> None:
+    assert not fetch.is_address(model)
+
+
+def test_without_pooch(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'animegen\[fetch\]'"):
+        get(server.url("/tiny.onnx"))
+
+
+def test_the_commands(server: Server, animegen: Run) -> None:
+    done = animegen("sample", "--n", 1, "--model", server.url("/tiny.onnx"), "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    assert f"fetching {server.url('/tiny.onnx')}" in done.stderr.decode()
+    assert json.loads(done.stdout)["model"] == "tiny"
+    listed = json.loads(animegen("models", "--json").stdout)["models"]
+    assert server.url("/tiny.onnx") in [entry["model"] for entry in listed]
+    assert server.url("/tiny.onnx") in animegen("models").stdout.decode()
+    assert_error(animegen("info", "--model", "http://127.0.0.1:9/a.onnx"), 1, "no connection")
+    shutil.rmtree(fetch.cache())
+    assert [e["origin"] for e in json.loads(animegen("models", "--json").stdout)["models"]] in ([], ["shipped"])
+
+
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("ANIMEGEN_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    assert fetch.cache().is_relative_to(tmp_path)
+    assert "animegen" in fetch.cache().parts
