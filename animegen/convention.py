@@ -18,6 +18,7 @@ from animegen.errors import ModelError, UsageError
 from animegen.images import Images
 from animegen.latents import Latents
 from animegen.runtime import Session, Tensor
+from animegen.runtime.devices import pieces
 
 Layout = Literal["nchw", "nhwc"]
 Range = Literal["-1:1", "0:1", "0:255"]
@@ -67,13 +68,14 @@ class Convention:
 
     def run(self, session: Session, z: Latents) -> Images:
         """The images uint8 [N, H, W, C] of latents float32 [N, z_dim]."""
-        if self.batch is None:
+        buckets = session.buckets if self.batch is None else (self.batch,)
+        if not buckets:
             return self._call(session, z)
-        parts = []
-        for start in range(0, len(z), self.batch):
-            part = z[start : start + self.batch]
-            padding = np.zeros((self.batch - len(part), z.shape[1]), np.float32)
-            parts.append(self._call(session, np.concatenate([part, padding]))[: len(part)])
+        parts, start = [], 0
+        for count, size in pieces(len(z), buckets):
+            padding = np.zeros((size - count, z.shape[1]), np.float32)
+            parts.append(self._call(session, np.concatenate([z[start : start + count], padding]))[:count])
+            start += count
         return np.concatenate(parts)
 
     def describe(self) -> str:

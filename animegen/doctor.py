@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from animegen import __version__, catalog, runtime
+from animegen import __version__, catalog
 from animegen.errors import AnimegenError
 from animegen.generator import Generator
 from animegen.machine import available_cpus
-from animegen.runtime import Device
+from animegen.runtime import Device, wheels
 
 State = Literal["ok", "absent", "fault"]
 
@@ -39,16 +39,15 @@ def examine(device: Device = "auto") -> Iterator[Finding]:
         "python", "ok", f"{platform.python_version()} on {platform.platform()}, {available_cpus()} CPUs to use"
     )
     yield from _packages()
-    wheels = runtime.installed_wheels()
-    yield _wheels(wheels)
-    if not wheels:
+    installed = wheels.installed_wheels()
+    yield _wheels(installed)
+    if not installed:
         return
-    yield Finding("providers", "ok", f"{', '.join(runtime.compiled_providers())} compiled in")
-    wants_cuda = device == "cuda" or (device == "auto" and runtime.has_cuda_build())
-    if runtime.has_cuda_build():
-        missing = runtime.missing_cuda_libraries()
-        fix = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
-        text = f"not found: {', '.join(missing)}; {fix}" if missing else "all found"
+    yield Finding("providers", "ok", f"{', '.join(wheels.compiled_providers())} compiled in")
+    wants_cuda = device == "cuda" or (device == "auto" and wheels.has_cuda_build())
+    if wheels.has_cuda_build():
+        missing = wheels.missing_cuda_libraries()
+        text = f"not found: {', '.join(missing)}; {wheels.INSTALL_CUDA}" if missing else "all found"
         yield Finding("cuda libraries", "fault" if missing else "ok", text)
     for name in ("cpu", "cuda"):
         yield _session(name, required=name == "cpu" or wants_cuda)
@@ -65,15 +64,15 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "absent", f"not installed; for {purpose}")
 
 
-def _wheels(wheels: dict[str, str]) -> Finding:
-    found = ", ".join(f"{name} {version}" for name, version in wheels.items())
-    if not wheels:
-        return Finding("onnx runtime", "fault", f"not installed: {runtime.INSTALL_CPU}, or 'animegen[gpu]' for CUDA")
-    if len(wheels) > 1:
+def _wheels(installed: dict[str, str]) -> Finding:
+    found = ", ".join(f"{name} {version}" for name, version in installed.items())
+    if not installed:
+        return Finding("onnx runtime", "fault", f"not installed: {wheels.INSTALL_CPU}, or 'animegen[gpu]' for CUDA")
+    if len(installed) > 1:
         return Finding(
             "onnx runtime",
             "fault",
-            f"{found} overwrite each other in one folder: pip uninstall -y {' '.join(wheels)}, then install the one "
+            f"{found} overwrite each other in one folder: pip uninstall -y {' '.join(installed)}, then install the one "
             "you want with 'animegen[cpu]' or 'animegen[gpu]'",
         )
     return Finding("onnx runtime", "ok", found)

@@ -16,10 +16,10 @@ from animegen.convention import Convention, Overrides, infer, of_card
 from animegen.errors import UsageError
 from animegen.images import Images
 from animegen.latents import Latents, Mode
-from animegen.runtime import Device, Session
+from animegen.runtime import CudaOptions, Device, Session
 from animegen.seeds import Seeds
 
-BATCH_SIZE = 16  # on a CPU an image costs the same in any batch, and small batches keep memory low
+BATCH_SIZE = 16  # on a CPU an image costs the same in any batch, and small batches keep memory low; CUDA has buckets
 
 
 class Generator:
@@ -57,12 +57,14 @@ class Generator:
         device: Device = "auto",
         threads: int | None = None,
         overrides: Overrides | None = None,
+        cuda: CudaOptions | None = None,
     ) -> Generator:
         """Load a model by the name of a shipped one or by the path of its file.
 
-        `device` is `auto` (CUDA where it works, and else the CPU), `cpu` or `cuda`, which fails if the session
-        doesn't end up on CUDA. `threads` are CPU threads; by default as many as this process may use. A foreign
-        model, one without a card, is used as `convention.infer` finds it, and `overrides` correct that.
+        `device` is `auto` (CUDA where it works, and else the CPU), `cpu`, or `cuda`, `tensorrt`, `openvino`,
+        `directml` or `coreml`, which fail if the session doesn't end up there. `threads` are CPU threads; by default as
+        many as this process may use. A foreign model, one without a card, is used as `convention.infer` finds it, and
+        `overrides` correct that. `cuda` are options that hold only if the session is on CUDA.
 
         Raises:
             ModelError: no such model, or a file that holds no generator.
@@ -71,7 +73,7 @@ class Generator:
             MissingPackageError: no ONNX Runtime is installed.
         """
         path = catalog.find(model)
-        session = Session(path, device=device, threads=threads)
+        session = Session(path, device=device, threads=threads, cuda=cuda)
         overrides = overrides or Overrides()
         if ModelCard.is_in(session.metadata):
             if overrides != Overrides():
@@ -88,13 +90,19 @@ class Generator:
 
     @property
     def device(self) -> str:
-        """Where the session really runs: `cpu` or `cuda`."""
+        """Where the session really runs, such as `cpu` or `cuda`."""
         return self._open().device
 
     @property
     def device_reason(self) -> str:
         """Why it runs there."""
         return self._open().why
+
+    def warm_up(self) -> None:
+        """Run each batch size that the device plans for, so that the first request doesn't wait for a plan."""
+        z = latents.from_seeds([0], self.card.z_dim)
+        for size in self._open().buckets:
+            self(np.repeat(z, size, axis=0), batch_size=size)
 
     @property
     def threads(self) -> int:
@@ -108,7 +116,7 @@ class Generator:
         seed: int = 0,
         seeds: Iterable[int] | None = None,
         truncation: float = 1.0,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
     ) -> Images:
         """The images of `seeds`, or of the `n` seeds from `seed` on: uint8 [N, H, W, C].
 
@@ -127,14 +135,14 @@ class Generator:
         return images
 
     def stream(
-        self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int = BATCH_SIZE
+        self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int | None = None
     ) -> Iterator[Images]:
         """The images of `seeds`, lazily, in batches uint8 [≤ batch_size, H, W, C]; memory stays constant.
 
         Raises:
             UsageError: as `sample`.
         """
-        _check_batch_size(batch_size)
+        batch_size = self._batch_size(batch_size)
         latents.truncate(np.zeros((0, self.card.z_dim), np.float32), truncation)  # refuse it now, not in the loop
         return self._stream(iter(seeds), truncation, batch_size)
 
@@ -143,7 +151,7 @@ class Generator:
             yield self._run(latents.truncate(latents.from_seeds(batch, self.card.z_dim), truncation))
 
     def pairs(
-        self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int = BATCH_SIZE
+        self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int | None = None
     ) -> Iterator[tuple[int, Images]]:
         """Each seed with its image uint8 [H, W, C], lazily, as `sinks` take them.
 
@@ -155,7 +163,7 @@ class Generator:
         return zip(names, chain.from_iterable(batches), strict=True)
 
     def interpolate(
-        self, seed_a: int, seed_b: int, *, steps: int = 8, mode: Mode = "slerp", batch_size: int = BATCH_SIZE
+        self, seed_a: int, seed_b: int, *, steps: int = 8, mode: Mode = "slerp", batch_size: int | None = None
     ) -> Images:
         """`steps` images from that of one seed to that of another, ends included: uint8 [steps, H, W, C].
 
@@ -165,7 +173,7 @@ class Generator:
         a, b = latents.from_seeds([seed_a, seed_b], self.card.z_dim)
         return self(latents.interpolate(a, b, steps, mode), batch_size=batch_size)
 
-    def edit(self, seed: int, direction: int, amounts: Sequence[float], *, batch_size: int = BATCH_SIZE) -> Images:
+    def edit(self, seed: int, direction: int, amounts: Sequence[float], *, batch_size: int | None = None) -> Images:
         """The image of `seed` moved along one of the card's directions: uint8 [len(amounts), H, W, C].
 
         An amount is a length in latent space, where a latent value has a standard deviation of 1; 0 is the
@@ -182,7 +190,7 @@ class Generator:
         vector = np.array(self.card.directions[direction], np.float32)
         return self(z + np.outer(np.asarray(amounts, np.float32), vector), batch_size=batch_size)
 
-    def __call__(self, z: Latents, *, batch_size: int = BATCH_SIZE) -> Images:
+    def __call__(self, z: Latents, *, batch_size: int | None = None) -> Images:
         """The images of latents [N, z_dim], which become float32: uint8 [N, H, W, C].
 
         Raises:
@@ -190,13 +198,13 @@ class Generator:
         """
         return np.stack(list(self.frames(z, batch_size=batch_size)))
 
-    def frames(self, z: Latents, *, batch_size: int = BATCH_SIZE) -> Iterator[Images]:
+    def frames(self, z: Latents, *, batch_size: int | None = None) -> Iterator[Images]:
         """The image uint8 [H, W, C] of each of the latents [N, z_dim], lazily, as `motion.save` takes them.
 
         Raises:
             UsageError: as a call.
         """
-        _check_batch_size(batch_size)
+        batch_size = self._batch_size(batch_size)
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or z.shape[1] != self.card.z_dim or len(z) == 0:
             raise UsageError(
@@ -222,12 +230,14 @@ class Generator:
     def _run(self, z: Latents) -> Images:
         return self.convention.run(self._open(), z)
 
+    def _batch_size(self, asked: int | None) -> int:
+        if asked is None:
+            return max(self._open().buckets, default=BATCH_SIZE)
+        if asked < 1:
+            raise UsageError(f"batch_size is {asked}: at least 1")
+        return asked
+
     def _open(self) -> Session:
         if self._session is None:
             raise UsageError("the generator is closed: load it again")
         return self._session
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}: at least 1")

@@ -34,8 +34,8 @@ _WAITING = 4  # encoded images in flight for each worker: enough to keep it busy
 
 
 def picture_name(seed: int, form: str = "png") -> str:
-    """The file name of a seed's picture: with ten digits, names sort as their seeds do."""
-    return f"seed{seed:010d}.{form}"
+    """The file name of a seed's picture, such as seed00000042.png."""
+    return f"seed{seed:08d}.{form}"
 
 
 class Sink(ABC):

@@ -150,7 +150,7 @@ def test_many_images_one_by_one(animegen: Run, tiny_model: Path, tmp_path: Path)
     made = json.loads(done.stdout)
     assert (made["images"], made["asked"], made["stopped"], made["seeds"]) == (20, 20, False, "5-24")
     names = sorted(path.name for path in (tmp_path / "faces").iterdir())
-    assert names[0] == "seed0000000005.png"
+    assert names[0] == "seed00000005.png"
     for name, image in zip(names, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "faces" / name)), image)
     assert animegen(*options, "--out", "faces.npz").returncode == 0
@@ -159,7 +159,7 @@ def test_many_images_one_by_one(animegen: Run, tiny_model: Path, tmp_path: Path)
         np.testing.assert_array_equal(arrays["seeds"], np.arange(5, 25))
     # A second job in the same folder must say what it wants.
     again = animegen("sample", "--seed", 24, "--n", 3, "--out", "faces", "--model", tiny_model)
-    assert_error(again, 1, "seed0000000024.png is there already")
+    assert_error(again, 1, "seed00000024.png is there already")
     for option, made_now in (("--skip-existing", 2), ("--force", 3)):
         done = animegen("sample", "--seed", 24, "--n", 3, "--out", "faces", "--model", tiny_model, option, "--json")
         assert json.loads(done.stdout)["images"] == made_now
@@ -191,7 +191,7 @@ def test_ctrl_c_keeps_what_is_whole_and_the_rest_can_follow(tiny_model: Path, tm
             return sorted(archive.namelist())
 
     made = len(names())
-    assert names() == [f"seed{seed:010d}.png" for seed in range(made)]
+    assert names() == [f"seed{seed:08d}.png" for seed in range(made)]
     rest = run(COMMAND, "sample", "--n", made + 5, "--model", tiny_model, "--out", out, "--skip-existing", "--json",
                cwd=tmp_path)  # fmt: skip
     assert json.loads(rest.stdout)["images"] == 5
@@ -205,7 +205,7 @@ def test_two_processes_fill_one_folder(tiny_model: Path, tmp_path: Path) -> None
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said.decode()
     names = sorted(path.name for path in (tmp_path / "faces").iterdir())
-    assert names == [f"seed{seed:010d}.png" for seed in range(300)]
+    assert names == [f"seed{seed:08d}.png" for seed in range(300)]
 
 
 def test_info_prints_the_card(animegen: Run, tiny_model: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import Run, tiny_card, write_model
 
-from animegen import catalog, doctor, runtime
+from animegen import catalog, doctor
 from animegen.doctor import Finding, examine
+from animegen.runtime import wheels
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def findings(device: str = "auto") -> dict[str, Finding]:
 @pytest.mark.usefixtures("_models")
 def test_a_sound_installation_has_no_faults() -> None:
     found = findings()
-    if runtime.has_cuda_build():
+    if wheels.has_cuda_build():
         pytest.skip("with a CUDA build the findings depend on the GPU")
     assert [finding for finding in found.values() if finding.state == "fault"] == []
     assert found["session on cpu"].state == "ok"
@@ -47,7 +48,7 @@ def test_cuda_asked_for_and_absent_is_a_fault() -> None:
 
 @pytest.mark.usefixtures("_models")
 def test_both_wheels_are_named_as_the_fault_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "installed_wheels", lambda: {"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"})
+    monkeypatch.setattr(wheels, "installed_wheels", lambda: {"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"})
     found = findings()["onnx runtime"]
     assert found.state == "fault"
     assert "overwrite each other" in found.text
@@ -55,7 +56,7 @@ def test_both_wheels_are_named_as_the_fault_they_are(monkeypatch: pytest.MonkeyP
 
 
 def test_no_wheel_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "installed_wheels", dict)
+    monkeypatch.setattr(wheels, "installed_wheels", dict)
     found = findings()
     assert found["onnx runtime"].state == "fault"
     assert "animegen[cpu]" in found["onnx runtime"].text
@@ -64,8 +65,8 @@ def test_no_wheel_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_models")
 def test_missing_cuda_libraries_bring_the_line_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "has_cuda_build", lambda: True)
-    monkeypatch.setattr(runtime, "missing_cuda_libraries", lambda: ["libcudnn.so.9"])
+    monkeypatch.setattr(wheels, "has_cuda_build", lambda: True)
+    monkeypatch.setattr(wheels, "missing_cuda_libraries", lambda: ["libcudnn.so.9"])
     libraries = findings()["cuda libraries"]
     assert libraries.state == "fault"
     assert "libcudnn.so.9; pip install 'onnxruntime-gpu[cuda,cudnn]'" in libraries.text
@@ -82,13 +83,13 @@ def test_a_damaged_model_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_wheels_are_found_by_their_metadata() -> None:
-    wheels = runtime.installed_wheels()
-    assert len(wheels) == 1
-    assert next(iter(wheels)).startswith("onnxruntime")
+    installed = wheels.installed_wheels()
+    assert len(installed) == 1
+    assert next(iter(installed)).startswith("onnxruntime")
 
 
 def test_libraries_that_are_not_there_do_not_load() -> None:
-    assert not runtime._loads("libno-such-library.so.1")
+    assert not wheels.loads("libno-such-library.so.1")
 
 
 def test_optional_packages_say_what_they_are_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def test_pictures_are_named_by_their_seeds(name: str, tmp_path: Path) -> None:
     seeds = [3, 2**32 - 1, 0]
     assert fill(tmp_path / name, seeds) == seeds
     found = stored(tmp_path / name)
-    assert sorted(found) == ["seed0000000000.png", "seed0000000003.png", "seed4294967295.png"]
+    assert sorted(found) == ["seed00000000.png", "seed00000003.png", "seed4294967295.png"]
     for seed in seeds:
         np.testing.assert_array_equal(found[picture_name(seed)], image(seed))
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -61,7 +61,7 @@ def test_what_exists_can_be_kept(name: str, tmp_path: Path) -> None:
 
 def test_a_folder_refuses_what_it_has(tmp_path: Path) -> None:
     fill(tmp_path / "faces", [1])
-    with pytest.raises(OutputError, match=r"seed0000000001\.png is there already"):
+    with pytest.raises(OutputError, match=r"seed00000001\.png is there already"):
         fill(tmp_path / "faces", [0, 1])
     assert sorted(stored(tmp_path / "faces")) == [picture_name(1)]
     assert fill(tmp_path / "faces", [0, 1], existing="overwrite") == [0, 1]

@@ -32,11 +32,13 @@ PRODUCT = sorted((ROOT / "animegen").rglob("*.py"))
 
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_product_never_imports_the_forge(path: Path) -> None:
-    assert not tops(path) & {"torch", "torchvision", "train", "onnx", "safetensors"}
+    allowed = {"onnx"} if path.name == "half.py" else set()  # rewrites a graph, on request only
+    assert not tops(path) & {"torch", "torchvision", "train", "onnx", "safetensors"} - allowed
 
 
 def test_only_runtime_imports_onnxruntime() -> None:
-    assert {path.name for path in PRODUCT if "onnxruntime" in tops(path)} == {"runtime.py"}
+    importers = {path.relative_to(ROOT / "animegen").parts[0] for path in PRODUCT if "onnxruntime" in tops(path)}
+    assert importers == {"runtime"}
 
 
 @pytest.mark.parametrize("room", ["latents", "images", "sources", "files", "errors"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import click
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "directml", "coreml"]
 SEED = click.IntRange(0, LARGEST)
 
 
@@ -40,19 +40,26 @@ class Source:
 
     model: str
     device: Device
-    batch_size: int
+    batch_size: int | None
     threads: int | None
     overrides: dict[str, Any]
+    cuda: dict[str, Any]
 
     def load(self) -> Generator:
         """The generator. What was chosen or inferred goes to stderr: the device of `auto`, a foreign model's use."""
         from animegen import catalog
         from animegen.convention import Overrides
         from animegen.generator import Generator
+        from animegen.runtime import CudaOptions
 
         overrides = Overrides(**self.overrides)
-        path = catalog.find(self.model, say)  # a download is told of before it begins
-        generator = Generator.load(path, device=self.device, threads=self.threads, overrides=overrides)
+        generator = Generator.load(
+            catalog.find(self.model, say),  # a download is told of before it begins
+            device=self.device,
+            threads=self.threads,
+            overrides=overrides,
+            cuda=CudaOptions(**self.cuda),
+        )
         if self.device == "auto":
             say(f"device: {generator.device} ({generator.device_reason})")
         if generator.is_foreign:
@@ -68,26 +75,35 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any,
         model: str,
         device: Device,
-        batch_size: int,
+        batch_size: int | None,
         threads: int | None,
+        fp16: bool,
+        cuda_graphs: bool,
+        cuda_memory: int | None,
         model_z_dim: int | None,
         model_layout: str | None,
         model_range: str | None,
         **kwargs: Any,
     ) -> Any:
         overrides = {"z_dim": model_z_dim, "layout": model_layout, "range": model_range}
-        return command(*args, source=Source(model, device, batch_size, threads, overrides), **kwargs)
+        cuda = {"half": fp16, "graphs": cuda_graphs, "memory": cuda_memory}
+        return command(*args, source=Source(model, device, batch_size, threads, overrides, cuda), **kwargs)
 
     return apply(
         click.option("--model", default=DEFAULT, help="A shipped model's name, or an .onnx file's path or address."),
         click.option(
             "--device",
-            type=click.Choice(["auto", "cpu", "cuda"]),
+            type=click.Choice(get_args(Device)),
             default="auto",
-            help="auto takes CUDA where it works; cuda fails where it doesn't.",
+            help="auto takes CUDA where it works, else the CPU; the others fail where they don't work.",
         ),
-        click.option("--batch-size", type=click.IntRange(min=1), default=16, help="Images in one call of the model."),
+        click.option(
+            "--batch-size", type=click.IntRange(min=1), help="Images in one call of the model.  [default: the device's]"
+        ),
         click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all it may use]"),
+        click.option("--fp16", is_flag=True, help="On CUDA: compute in fp16; images differ a little."),
+        click.option("--cuda-graphs", is_flag=True, help="On CUDA: replay captured graphs."),
+        click.option("--cuda-memory", type=click.IntRange(min=1), help="On CUDA: at most this many MB."),
         click.option("--model-z-dim", type=click.IntRange(min=1), help="A foreign model's latent length."),
         click.option("--model-layout", type=click.Choice(["nchw", "nhwc"]), help="Where its channels are."),
         click.option("--model-range", type=click.Choice(["-1:1", "0:1", "0:255"]), help="Its black and white."),

@@ -107,7 +107,13 @@ class Output:
         self._report({"frames": total, "fps": fps, **facts})
 
     def many(
-        self, sink: Sink, generator: Generator, seeds: Seeds, truncation: float, batch_size: int, facts: dict[str, Any]
+        self,
+        sink: Sink,
+        generator: Generator,
+        seeds: Seeds,
+        truncation: float,
+        batch_size: int | None,
+        facts: dict[str, Any],
     ) -> int:
         """Make every missing image, with a bar; the first Ctrl-C finishes what is there. Returns the exit status."""
         made = 0

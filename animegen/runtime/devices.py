@@ -1,0 +1,65 @@
+"""Devices by their names, and the ONNX Runtime providers and options behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "directml", "coreml"]
+DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda", "tensorrt", "openvino", "directml", "coreml")
+
+PROVIDERS: dict[str, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+NAMES = {provider: name for name, provider in PROVIDERS.items()}
+
+# CUDA's ConvTranspose plans anew for every new batch size (onnxruntime's conv_transpose.cc keeps the last shape only),
+# so batches are padded to a few sizes. Steps of four waste little and make few plans.
+CUDA_BUCKETS = (1, 8, 32, 128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CudaOptions:
+    """What CUDA may use and how.
+
+    Attributes:
+        memory: the arena's limit in MB, or None.
+        graphs: capture a CUDA graph for each batch size, which saves the launches of a small model.
+        half: convert the model to fp16 in memory; its images differ by some grey levels.
+    """
+
+    memory: int | None = None
+    graphs: bool = False
+    half: bool = False
+
+    def for_provider(self) -> dict[str, Any]:
+        """ONNX Runtime's own options."""
+        options: dict[str, Any] = {
+            # An exhaustive search costs far more at every new shape: measured elsewhere as 634 ms against 2 ms.
+            "cudnn_conv_algo_search": "HEURISTIC",
+            # Powers of two would take up to twice the memory that is needed.
+            "arena_extend_strategy": "kSameAsRequested",
+        }
+        if self.memory is not None:
+            options["gpu_mem_limit"] = self.memory * 2**20
+        if self.graphs:
+            options["enable_cuda_graph"] = "1"
+        return options
+
+
+def pieces(n: int, buckets: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Cut a batch of `n` for graphs that take only these batch sizes, smallest first: (images, batch size) pairs.
+
+    As many of the largest as are full, then one that is padded: the smallest that holds the rest.
+    """
+    largest = buckets[-1]
+    cut = [(largest, largest)] * (n // largest)
+    rest = n % largest
+    if rest:
+        cut.append((rest, next(size for size in buckets if size >= rest)))
+    return cut

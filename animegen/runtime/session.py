@@ -1,0 +1,166 @@
+"""A model on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from animegen.errors import DeviceError, ModelError, UsageError
+from animegen.machine import available_cpus
+from animegen.runtime import wheels
+from animegen.runtime.binding import Binding
+from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, NAMES, PROVIDERS, CudaOptions, Device
+from animegen.runtime.half import to_half
+
+_ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
+_FATAL_ONLY = 4
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a graph. `shape` has a number for a fixed axis and a name or None for a free one."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+class Session:
+    """A model loaded on a device. It may be used from several threads at once.
+
+    Attributes:
+        device: where it really runs, read from the created session: `cpu`, `cuda` or another of `DEVICES`.
+        why: for `auto`, why this device was taken.
+        threads: how many CPU threads a call uses.
+        buckets: the batch sizes that this device is fast at, smallest first; empty where it takes any as well.
+        metadata: the model file's strings.
+        inputs, outputs: the graph's tensors.
+
+    Raises:
+        MissingPackageError: no ONNX Runtime is installed.
+        ModelError: the model can't be read or isn't ONNX.
+        DeviceError: a device other than `auto` was asked for, and the session isn't on it.
+    """
+
+    def __init__(
+        self,
+        model: Path | bytes,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        cuda: CudaOptions | None = None,
+    ) -> None:
+        if device not in DEVICES:
+            raise UsageError(f"device {device!r} is unknown: {', '.join(DEVICES)}")
+        self._module = wheels.onnxruntime()
+        self._cuda = cuda or CudaOptions()
+        if self._cuda != CudaOptions() and device not in {"auto", "cuda"}:
+            raise UsageError(f"fp16, CUDA graphs and a CUDA memory limit are for cuda, and the device is {device}")
+        self.threads = threads or available_cpus()
+        self._origin = "the model" if isinstance(model, bytes) else str(model)
+        data = model if isinstance(model, bytes) else _read(model)
+        self._session, self.why = self._start(data, device)
+        self.device = NAMES.get(self._session.get_providers()[0], "cpu")
+        self.buckets = CUDA_BUCKETS if self.device == "cuda" else ()
+        self._bindings: dict[tuple[tuple[int, ...], ...], Binding] | None = None
+        if self.device == "cuda" and Binding.fits(self._session):
+            self._bindings = {}
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.inputs = [_tensor(entry) for entry in self._session.get_inputs()]
+        self.outputs = [_tensor(entry) for entry in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """All outputs, in the graph's order.
+
+        Raises:
+            ModelError: the graph refuses the inputs or fails.
+        """
+        try:
+            if self._bindings is not None:
+                return self._bound(inputs).run(inputs)
+            outputs: list[NDArray[Any]] = self._session.run(None, dict(inputs))
+        except Exception as error:
+            raise ModelError(f"{self._origin} failed to run: {_first_line(error)}") from error
+        return outputs
+
+    def _bound(self, inputs: Mapping[str, NDArray[Any]]) -> Binding:
+        """The buffers for these shapes, made at their first use. There are few shapes: batches come in buckets."""
+        assert self._bindings is not None
+        shapes = tuple(array.shape for array in inputs.values())
+        if shapes not in self._bindings:
+            graph = len(self._bindings) if self._cuda.graphs else None
+            made = Binding(self._module, self._session, inputs, place="cuda", graph=graph)
+            self._bindings.setdefault(shapes, made)
+        return self._bindings[shapes]
+
+    def _start(self, data: bytes, device: Device) -> tuple[Any, str]:
+        if device == "cpu":
+            return self._create(data, ["cpu"]), "asked for"
+        if device != "auto":
+            return self._required(data, device), "asked for"
+        if not wheels.has_cuda_build():
+            return self._create(data, ["cpu"]), f"the installed ONNX Runtime {self._module.__version__} is a CPU build"
+        try:
+            return self._required(data, "cuda"), "CUDA is available"
+        except DeviceError as error:
+            return self._create(data, ["cpu"]), str(error)
+
+    def _required(self, data: bytes, device: Device) -> Any:
+        """A session that is on this device, or a DeviceError that says why not and what to do."""
+        if PROVIDERS[device] not in wheels.compiled_providers():
+            fix = f"{wheels.INSTALL_GPU}, or take --device cpu" if device == "cuda" else "take --device cpu"
+            kind = "a CPU build" if device == "cuda" else "built without it"
+            raise DeviceError(
+                f"{device} was asked for, and the installed ONNX Runtime {self._module.__version__} is {kind}: {fix}"
+            )
+        said = wheels.preload_cuda() if device in {"cuda", "tensorrt"} else ""
+        try:
+            session = self._create(data, [device, "cpu"])
+        except ModelError as error:
+            cause = _first_line(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
+            raise DeviceError(f"{device} was asked for, and failed to start ({cause}): {_fix(device)}") from error
+        if session.get_providers()[0] != PROVIDERS[device]:
+            reason = said or "ONNX Runtime gives no reason"
+            raise DeviceError(f"{device} was asked for, and its libraries can't be loaded ({reason}): {_fix(device)}")
+        if device == "cuda" and self._cuda.half:
+            return self._create(to_half(data), [device, "cpu"])
+        return session
+
+    def _create(self, data: bytes, devices: list[str]) -> Any:
+        options = self._module.SessionOptions()
+        options.log_severity_level = _ERRORS_ONLY if devices == ["cpu"] else _FATAL_ONLY  # a failed CUDA is told by us
+        options.intra_op_num_threads = self.threads
+        known: dict[str, dict[str, Any]] = {"cuda": self._cuda.for_provider()}
+        providers = [(PROVIDERS[name], known.get(name, {})) for name in devices]
+        try:
+            # enable_fallback=0: onnxruntime would announce its change of device on stdout and go on.
+            return self._module.InferenceSession(data, options, providers=providers, enable_fallback=0)
+        except Exception as error:
+            raise ModelError(f"{self._origin} is not an ONNX model that can be loaded: {_first_line(error)}") from error
+
+
+def _fix(device: str) -> str:
+    if device == "cuda":
+        return f"check the NVIDIA driver, and {wheels.INSTALL_CUDA}, or take --device cpu"
+    return "install what it needs, or take --device cpu"
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist: name an .onnx file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _tensor(entry: Any) -> Tensor:
+    return Tensor(entry.name, entry.type, tuple(entry.shape))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__

@@ -1,0 +1,89 @@
+"""Which ONNX Runtime is installed, what it was built with, and which libraries it misses."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import io
+import os
+from types import ModuleType
+
+from animegen.errors import MissingPackageError
+
+INSTALL_CPU = "pip install 'animegen[cpu]'"
+INSTALL_GPU = "pip uninstall -y onnxruntime && pip install --force-reinstall 'animegen[gpu]'"
+INSTALL_CUDA = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+
+# Those that put their files into the one folder `onnxruntime`; extensions and plugins live in folders of their own.
+_WHEELS = frozenset({
+    "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm",
+    "onnxruntime-qnn", "onnxruntime-silicon", "ort-nightly", "ort-nightly-gpu",
+})  # fmt: skip
+
+
+def onnxruntime() -> ModuleType:
+    """The module.
+
+    Raises:
+        MissingPackageError: no ONNX Runtime is installed.
+    """
+    try:
+        import onnxruntime as module
+    except ImportError as error:
+        raise MissingPackageError(
+            f"no ONNX Runtime is installed: {INSTALL_CPU}, or 'animegen[gpu]' for CUDA"
+        ) from error
+    return module  # type: ignore[no-any-return]
+
+
+def installed_wheels() -> dict[str, str]:
+    """The installed ONNX Runtime wheels and their versions. They share one folder, so there must not be two."""
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
+        if name in _WHEELS:
+            found[name] = distribution.version
+    return found
+
+
+def compiled_providers() -> list[str]:
+    """The providers that the installed wheel was built with; whether they work, only a session tells."""
+    providers: list[str] = onnxruntime().get_available_providers()
+    return providers
+
+
+def has_cuda_build() -> bool:
+    """Whether the installed wheel was built with CUDA."""
+    return "CUDAExecutionProvider" in compiled_providers()
+
+
+def preload_cuda() -> str:
+    """Load CUDA's and cuDNN's libraries from their wheels; returns what ONNX Runtime says of those it can't find.
+
+    It says so on stdout, where our data goes, so that is caught. A CPU build returns at once.
+    """
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        onnxruntime().preload_dlls()
+    return " ".join(said.getvalue().split())
+
+
+def missing_cuda_libraries() -> list[str]:
+    """The shared libraries of a CUDA build that the loader can't find, after ONNX Runtime's own search; Linux only."""
+    if os.name != "posix":
+        return []
+    preload_cuda()
+    # cuDNN counts by itself; the runtime, cuBLAS and nvRTC count with CUDA. libcuda is the driver's.
+    major = str(getattr(onnxruntime(), "cuda_version", "") or "13").partition(".")[0]
+    names = [f"{name}.so.{major}" for name in ("libcudart", "libcublas", "libcublasLt", "libnvrtc")]
+    return [name for name in ("libcuda.so.1", *names, "libcudnn.so.9") if not loads(name)]
+
+
+def loads(library: str) -> bool:
+    """Whether the loader finds a shared library."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
