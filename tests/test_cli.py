@@ -47,6 +47,19 @@ def test_stdout_is_data(animegen: Run, tiny_model: Path, expected: np.ndarray) -
         assert Image.open(io.BytesIO(done.stdout)).format == name
 
 
+@pytest.mark.parametrize(
+    ("name", "form"), [("a.jpg", "JPEG"), ("a.jpeg", "JPEG"), ("a.webp", "WEBP"), ("a.PNG", "PNG")]
+)
+def test_pictures_take_the_form_of_their_name(
+    animegen: Run, tiny_model: Path, tmp_path: Path, expected: np.ndarray, name: str, form: str
+) -> None:
+    done = animegen("sample", "--n", 10, "--seed", 7, "--out", name, "--model", tiny_model)
+    assert done.returncode == 0, done.stderr.decode()
+    with Image.open(tmp_path / name) as picture:
+        assert (picture.format, picture.size) == (form, expected.shape[1::-1])
+        assert np.abs(np.asarray(picture).astype(int) - expected).mean() < 25
+
+
 def test_json_is_one_object(animegen: Run, tiny_model: Path) -> None:
     done = animegen("sample", "--n", 10, "--seed", 7, "--model", tiny_model, "--json")
     made = json.loads(done.stdout)

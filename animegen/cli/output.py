@@ -132,9 +132,8 @@ class Output:
         stopped = stop.requested and made < len(seeds)
         self._report({**facts, "images": made, "asked": len(seeds), "stopped": stopped})
         if stopped:
-            rest = (
-                "" if self.path.suffix.lower() == ".npz" else "; the same command with --skip-existing makes the rest"
-            )
+            goes_on = self.path.suffix.lower() != ".npz"
+            rest = "; the same command with --skip-existing makes the rest" if goes_on else ""
             say(f"stopped after {made} of {len(seeds)} images, which are whole{rest}")
         return STOPPED if stopped else 0
 
@@ -143,5 +142,5 @@ class Output:
         if self.as_json:
             print_json({"out": self.name, **facts, "seconds": round(seconds, 3)})
         else:
-            count = facts.get("images", facts.get("frames"))
-            say(f"{self.name}: {count} {'images' if 'images' in facts else 'frames'} in {seconds:.2f} s")
+            what = "frames" if "frames" in facts else "images"
+            say(f"{self.name}: {facts[what]} {what} in {seconds:.2f} s")
