@@ -112,8 +112,8 @@ def encode(image: Images, form: str = "PNG") -> bytes:
     """The bytes of uint8 [H, W, C] as a file of one of the `FORMATS`. PNG and WebP without loss, JPEG at quality 95."""
     buffer = io.BytesIO()
     # Full colours everywhere: at 64 pixels a subsampled colour is an eye's whole iris.
-    options = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}[form]
-    to_pillow(image).save(buffer, format=form, **options)
+    options: dict[str, dict[str, int]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+    to_pillow(image).save(buffer, format=form, **options.get(form, {}))
     return buffer.getvalue()
 
 

@@ -176,6 +176,20 @@ def test_cuda_that_fails_is_told_and_never_silent(
     assert options["CUDAExecutionProvider"]["cudnn_conv_algo_search"] == "HEURISTIC"  # type: ignore[index]
 
 
+def test_a_damaged_file_is_no_fault_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text.onnx").write_text("no model")
+    monkeypatch.setattr(wheels, "onnxruntime", lambda: FakeModule("raises"))
+    with pytest.raises(ModelError, match="not an ONNX model"):
+        Session(tmp_path / "text.onnx", device="cuda")
+
+
+def test_auto_says_that_it_left_cuda_s_options_out(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wheels, "onnxruntime", lambda: FakeModule("raises"))
+    session = Session(tiny_model, device="auto", cuda=CudaOptions(half=True))
+    assert session.device == "cpu"
+    assert session.why.endswith("the options for CUDA are left out")
+
+
 def test_cuda_options() -> None:
     assert CudaOptions(memory=512, graphs=True).for_provider() == {
         "cudnn_conv_algo_search": "HEURISTIC",

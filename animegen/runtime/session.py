@@ -65,6 +65,8 @@ class Session:
         data = model if isinstance(model, bytes) else _read(model)
         self._session, self.why = self._start(data, device)
         self.device = NAMES.get(self._session.get_providers()[0], "cpu")
+        if self._cuda != CudaOptions() and self.device != "cuda":
+            self.why += "; the options for CUDA are left out"
         self.buckets = CUDA_BUCKETS if self.device == "cuda" else ()
         self._bindings: dict[tuple[tuple[int, ...], ...], Binding] | None = None
         if self.device == "cuda" and Binding.fits(self._session):
@@ -121,12 +123,13 @@ class Session:
         try:
             session = self._create(data, [device, "cpu"])
         except ModelError as error:
+            self._create(data, ["cpu"])  # if it is the file that can't be loaded, this is the error that says so
             cause = _first_line(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
             raise DeviceError(f"{device} was asked for, and failed to start ({cause}): {_fix(device)}") from error
         if session.get_providers()[0] != PROVIDERS[device]:
             reason = said or "ONNX Runtime gives no reason"
             raise DeviceError(f"{device} was asked for, and its libraries can't be loaded ({reason}): {_fix(device)}")
-        if device == "cuda" and self._cuda.half:
+        if device == "cuda" and self._cuda.half:  # only now: an fp16 model must not reach a CPU
             return self._create(to_half(data), [device, "cpu"])
         return session
 
