@@ -116,7 +116,8 @@ def fetch(address: Address, say: Callable[[str], None] = lambda _: None) -> Path
         OutputError: the cache can't be written.
     """
     path = address.folder / address.name
-    pinned = address.sha256 or _pinned(address)
+    pin = _pin(address.folder)
+    pinned = address.sha256 or (pin["sha256"] if pin else None)
     if path.is_file() and pinned is not None:
         if _sha256(path) == pinned:
             return path
@@ -135,20 +136,21 @@ def fetch(address: Address, say: Callable[[str], None] = lambda _: None) -> Path
 def cached() -> list[Cached]:
     """What the cache holds."""
     found = []
-    for pin in sorted(cache().glob(f"*/{_PIN}")):
-        facts = json.loads(pin.read_text(encoding="utf-8"))
-        path = pin.parent / PurePosixPath(urlsplit(facts["url"]).path).name
-        if path.is_file():
-            found.append(Cached(path, facts["address"], facts["sha256"]))
+    for folder in sorted(path.parent for path in cache().glob(f"*/{_PIN}")):
+        pin = _pin(folder)
+        path = folder / PurePosixPath(urlsplit(pin["url"]).path).name if pin else folder
+        if pin and path.is_file():
+            found.append(Cached(path, pin["address"], pin["sha256"]))
     return found
 
 
-def _pinned(address: Address) -> str | None:
+def _pin(folder: Path) -> dict[str, str] | None:
+    """What was noted at the first fetch; None where there is no note, or none that can be read."""
     try:
-        digest = json.loads((address.folder / _PIN).read_text(encoding="utf-8"))["sha256"]
+        pin = json.loads((folder / _PIN).read_text(encoding="utf-8"))
+        return {key: str(pin[key]) for key in ("address", "url", "sha256")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(digest)
 
 
 def _download(address: Address, sha256: str | None) -> None:

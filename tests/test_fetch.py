@@ -105,6 +105,14 @@ def test_a_corrupt_cache_entry_is_fetched_again(server: Server, tiny_model: Path
     assert "is damaged" in said[0]
 
 
+def test_a_note_that_cannot_be_read_is_made_again(server: Server) -> None:
+    path = get(server.url("/tiny.onnx"))
+    (path.parent / "pin.json").write_text("{")
+    assert fetch.cached() == []
+    assert get(server.url("/tiny.onnx")) == path
+    assert [entry.path for entry in fetch.cached()] == [path]
+
+
 def test_a_file_that_changed_on_the_server_is_refused(server: Server) -> None:
     path = get(server.url("/tiny.onnx"))
     path.unlink()

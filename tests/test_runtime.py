@@ -26,7 +26,10 @@ def cuda_works() -> bool:
         return False
 
 
-gpu = pytest.mark.skipif(not wheels.has_cuda_build() or not cuda_works(), reason="no CUDA session can be made here")
+@pytest.fixture
+def _gpu() -> None:
+    if not wheels.has_cuda_build() or not cuda_works():
+        pytest.skip("no CUDA session can be made here")
 
 
 @given(st.integers(1, 2000), st.lists(st.integers(1, 300), min_size=1, max_size=4, unique=True).map(sorted))
@@ -225,7 +228,8 @@ def test_models_that_cannot_be_read(tmp_path: Path) -> None:
         Session(tmp_path)
 
 
-@gpu
+@pytest.mark.gpu
+@pytest.mark.usefixtures("_gpu")
 def test_cuda_and_cpu_make_the_same_images(tmp_path: Path) -> None:
     path = write_model(tmp_path / "tiny.onnx", tiny_card())
     with Generator.load(path, device="cpu") as cpu:
@@ -241,7 +245,8 @@ def test_cuda_and_cpu_make_the_same_images(tmp_path: Path) -> None:
         assert np.abs(cuda.sample(200) - expected).max() <= 6
 
 
-@gpu
+@pytest.mark.gpu
+@pytest.mark.usefixtures("_gpu")
 def test_the_shipped_model_on_cuda() -> None:
     with Generator.load(device="cpu") as cpu, Generator.load(device="cuda") as cuda:
         apart = np.abs(cuda.sample(64).astype(int) - cpu.sample(64))
