@@ -79,7 +79,7 @@ class Source:
                 try:
                     too_large = archive.getinfo(name).file_size > _LARGEST_FILE
                     yield name, Broken(name, "too large") if too_large else archive.read(name)
-                # RuntimeError: an encrypted member. NotImplementedError: an unknown compression.
+                # RuntimeError: an encrypted member, or one of an unknown compression.
                 except (OSError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
                     yield name, Broken(name, _reason(error))
 

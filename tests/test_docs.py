@@ -27,11 +27,14 @@ def blocks(page: str, language: str) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("page", PAGES)
+def commands(page: str) -> list[str]:
+    """The lines of a page that can be run here, in order."""
+    return [line for block in blocks(page, "sh") for line in block.splitlines() if not line.startswith(NOT_HERE)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
 def test_commands_run_in_order(page: str, tmp_path: Path) -> None:
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines() if not line.startswith(NOT_HERE)]
-    if not lines:
-        pytest.skip(f"{page} has no commands")
+    lines = commands(page)
     if any("train" in line for line in lines):
         pytest.importorskip("torch")
         picture_zip(tmp_path / "faces.zip", 70, (96, 96))
@@ -54,12 +57,10 @@ def test_commands_run_in_order(page: str, tmp_path: Path) -> None:
             assert np.asarray(picture).std() > 5
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/embedding.md"])  # test_embedding runs those
+# test_embedding runs the programs of docs/embedding.md.
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python") and page != "docs/embedding.md"])
 def test_python_runs(page: str, tmp_path: Path) -> None:
-    code = blocks(page, "python")
-    if not code:
-        pytest.skip(f"{page} has no Python")
-    for block in code:
+    for block in blocks(page, "python"):
         done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
