@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -265,6 +266,19 @@ def test_a_value_that_is_not_finite_stops_the_run(tiny_data: Path, tmp_path: Pat
     with pytest.raises(TrainingError, match=r"critic_loss, generator_loss, wasserstein is not finite at step 1"):
         session.fit()
     assert not (tmp_path / "run" / checkpoint.NAME).exists()
+
+
+def test_a_checkpoint_never_holds_what_is_not_finite(tiny_data: Path, tmp_path: Path) -> None:
+    for name, limits in {
+        "between two rows": Limits(steps=3, log_every=100, checkpoint_every=1),
+        "out of time": Limits(steps=300, log_every=1000, checkpoint_every=1000, minutes=0.001),
+    }.items():
+        session = dataclasses.replace(tiny_session(tiny_data, tmp_path / name), limits=limits)
+        with torch.no_grad():
+            session.trainer.critic[-2].bias.fill_(float("inf"))
+        with pytest.raises(TrainingError, match="not finite at step"):
+            session.fit()
+        assert not (tmp_path / name / checkpoint.NAME).exists()
 
 
 def test_a_full_disk_while_saving(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

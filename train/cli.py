@@ -138,8 +138,9 @@ def fit(
     for line in session.describe():
         say(line)
     ending = session.fit()
-    trainer = session.trainer
-    say(f"{ending} at step {trainer.step}, {trainer.images_seen:,} real images seen; saved in {run / checkpoint.NAME}")
+    trainer, saved = session.trainer, run / checkpoint.NAME
+    where_saved = f"saved in {saved}" if saved.exists() else "nothing to save"
+    say(f"{ending} at step {trainer.step}, {trainer.images_seen:,} real images seen; {where_saved}")
     if ending == "interrupted":
         say(f"continue with: python -m train fit --resume --data {data} --out {run}")
         ctx.exit(130)  # what a shell expects of a command ended by Ctrl-C

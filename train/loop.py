@@ -15,6 +15,7 @@ import torch
 from animegen import images as pictures
 from animegen import latents
 from animegen.console import Stop, progress_bar, say, stop_on_signals
+from animegen.errors import OutputError
 from animegen.files import replacing
 from train import checkpoint
 from train.checkpoint import CheckpointCard
@@ -91,21 +92,25 @@ class Session:
         with stop_on_signals() as stop, progress_bar("figures", time_left=False) as bar:
             task = bar.add_task(self.run.name, total=self.last_step, completed=self.trainer.step, figures="")
             recent: deque[tuple[int, float]] = deque([(self.trainer.step, time.monotonic())], maxlen=11)
+            metrics = None
             while (ending := self._ending(stop)) is None:
                 metrics = self.trainer.train_step()
                 step = self.trainer.step
                 if step % self.limits.log_every == 0 or step == self.last_step:
                     recent.append((step, time.monotonic()))
-                    figures = self._log(metrics, recent)
+                    figures = self._log(self._finite(metrics), recent)
                     bar.update(task, completed=step, figures=figures)
                     if bar.disable:
                         say(f"step {step}/{self.last_step} {figures}")
                 if step % self.limits.sample_every == 0:
                     self._sample()
                 if step % self.limits.checkpoint_every == 0:
+                    self._finite(metrics)
                     self.save()
-        self._sample()
-        self.save()
+        if metrics is not None:
+            self._finite(metrics)
+            self._sample()
+            self.save()
         return ending
 
     def save(self) -> None:
@@ -144,15 +149,19 @@ class Session:
             return math.inf
         return self._began + self.limits.minutes * 60 - time.monotonic()
 
-    def _log(self, metrics: Metrics, recent: deque[tuple[int, float]]) -> str:
+    def _finite(self, metrics: Metrics) -> dict[str, float]:
+        """The step's figures, of which none may be infinite or NaN: such a state must not reach a checkpoint."""
         numbers = metrics.numbers()
         wrong = [name for name, value in numbers.items() if not math.isfinite(value)]
-        step = self.trainer.step
         if wrong:
             raise TrainingError(
-                f"{', '.join(wrong)} is not finite at step {step}: the last checkpoint is kept; "
+                f"{', '.join(wrong)} is not finite at step {self.trainer.step}: the last checkpoint is kept; "
                 "resume from it, or start again with smaller learning rates"
             )
+        return numbers
+
+    def _log(self, numbers: dict[str, float], recent: deque[tuple[int, float]]) -> str:
+        step = self.trainer.step
         (first, began), (last, now) = recent[0], recent[-1]
         steps_a_second = (last - first) / max(now - began, 1e-9)
         speed = steps_a_second * self.trainer.config.n_critic * self.trainer.config.batch_size
@@ -164,8 +173,11 @@ class Session:
             "images_per_second": round(speed, 2),
             "seconds": round(now - self._began, 1),
         }
-        with (self.run / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with (self.run / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.run / METRICS} can't be written: {error.strerror}") from error
         return (
             f"loss {numbers['critic_loss']:.2f}  W {numbers['wasserstein']:.2f}  "
             f"|∇| {numbers['gradient_norm']:.2f}  {speed:.0f} images/s  {_duration(left)} left"
