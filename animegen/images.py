@@ -18,7 +18,7 @@ from animegen.files import replacing
 Images = NDArray[np.uint8]
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-_GAP = 2  # pixels between the images of a grid: enough to tell neighbours apart at 64×64
+GAP = 2  # pixels between the images of a grid: enough to tell neighbours apart at 64×64
 _LABEL = 12  # height of a label's strip
 _LARGEST_SHEET = 2**28  # bytes of a grid: 256 MiB, some 20,000 images of 64×64
 _LARGEST_SIDES = {"JPEG": 65_535, "WEBP": 16_383}  # what the formats themselves can hold
@@ -60,10 +60,10 @@ def grid(images: Images, columns: int | None = None) -> Images:
         raise UsageError(f"columns is {columns}: a grid has at least one")
     columns = min(columns, n)
     rows = math.ceil(n / columns)
-    shape = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, channels)
+    shape = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels)
     sheet = np.full(shape, _PAPER, dtype=np.uint8)
     for k, image in enumerate(images):
-        top, left = k // columns * (height + _GAP), k % columns * (width + _GAP)
+        top, left = k // columns * (height + GAP), k % columns * (width + GAP)
         sheet[top : top + height, left : left + width] = image
     return sheet
 
@@ -77,7 +77,7 @@ def check_sheet(n: int, columns: int | None, image_shape: tuple[int, int, int], 
     channels, height, width = image_shape
     across = min(columns or columns_for(n), n)
     down = math.ceil(n / across)
-    size = (across * (width + _GAP) - _GAP, down * (height + _GAP) - _GAP)
+    size = (across * (width + GAP) - GAP, down * (height + GAP) - GAP)
     largest_side = _LARGEST_SIDES.get(form, _LARGEST_SHEET)
     if size[0] * size[1] * channels > _LARGEST_SHEET or max(size) > largest_side:
         raise UsageError(

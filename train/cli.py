@@ -28,7 +28,9 @@ def main() -> None:
     python -m train export runs/faces --out models/my-faces.onnx
     """
     # Looked for and not imported: torch takes seconds, and prepare doesn't need it.
-    missing = [name for name in ("msgspec", "onnx", "onnxscript", "safetensors", "torch") if not find_spec(name)]
+    missing = [
+        name for name in ("matplotlib", "msgspec", "onnx", "onnxscript", "safetensors", "torch") if not find_spec(name)
+    ]
     if missing:
         raise MissingPackageError(f"training needs {', '.join(missing)}: pip install -e '.[cpu,train]'")
 
@@ -144,6 +146,26 @@ def fit(
     if ending == "interrupted":
         say(f"continue with: python -m train fit --resume --data {data} --out {run}")
         ctx.exit(130)  # what a shell expects of a command ended by Ctrl-C
+
+
+@main.command()
+@click.argument("runs", type=FOLDER, nargs=-1, required=True)
+@click.option("--out", type=FOLDER, default="curves.png", help="A .png, .pdf or .svg.")
+@click.option("--growth", type=FOLDER, help="Also the first run's samples over time: .png, .gif, .webp or .mp4.")
+def plot(runs: tuple[Path, ...], out: Path, growth: Path | None) -> None:
+    """Draw the curves of RUNS in one picture, and how the images of the fixed latents grew.
+
+    \b
+    Example: python -m train plot runs/faces --out curves.png --growth growth.gif
+    """
+    from train import checkpoint
+    from train.figures import draw_growth, plot_curves
+
+    plot_curves(runs, out)
+    say(f"{out}: {len(runs)} runs")
+    if growth is not None:
+        draw_growth(runs[0], growth, size=checkpoint.read_card(runs[0] / checkpoint.NAME).config.size)
+        say(f"{growth}: {runs[0]}")
 
 
 @main.command()

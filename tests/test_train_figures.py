@@ -1,0 +1,70 @@
+"""Pictures of runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, assert_error
+from PIL import Image
+
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+from animegen import DataError, UsageError
+from animegen.images import grid
+from train import figures
+
+
+def test_a_grid_is_taken_apart_again() -> None:
+    batch = np.random.default_rng(0).integers(0, 255, (6, 5, 5, 3), np.uint8)
+    np.testing.assert_array_equal(figures.cells(grid(batch, 3), 5), batch)
+
+
+def test_the_running_mean_by_hand() -> None:
+    np.testing.assert_allclose(figures.running_mean(np.array([1.0, 3, 5, 9]), reach=1), [2, 3, 17 / 3, 7])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_curves_of_two_runs(tiny_run: Path, tmp_path: Path, suffix: str) -> None:
+    other = shutil.copytree(tiny_run, tmp_path / "other")
+    out = tmp_path / f"curves{suffix}"
+    figures.plot_curves([tiny_run, other], out)
+    data = out.read_bytes()
+    assert data.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix])
+    if suffix == ".png":
+        with Image.open(out) as picture:
+            colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}  # type: ignore[union-attr]
+        assert {(31, 119, 180), (255, 127, 14)} <= colours  # both runs' lines
+
+
+def test_growth_as_a_sheet_and_as_an_animation(tiny_run: Path, tmp_path: Path) -> None:
+    figures.draw_growth(tiny_run, tmp_path / "growth.png", size=16)
+    with Image.open(tmp_path / "growth.png") as sheet, Image.open(tiny_run / "samples" / "step00000006.png") as last:
+        assert sheet.size == (8 * 18 - 2, 2 * 18 - 2)  # two grids were made
+        np.testing.assert_array_equal(np.asarray(sheet)[18:34], np.asarray(last)[:16])
+    figures.draw_growth(tiny_run, tmp_path / "growth.gif", size=16)
+    with Image.open(tmp_path / "growth.gif") as animation:
+        assert animation.n_frames == 2  # type: ignore[attr-defined]
+
+
+def test_figures_that_cannot_be(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no metrics\.jsonl"):
+        figures.plot_curves([tmp_path], tmp_path / "a.png")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 2, "cu')
+    with pytest.raises(DataError, match="no rows yet"):
+        figures.plot_curves([tmp_path], tmp_path / "a.png")
+    with pytest.raises(UsageError, match=r"\.svg"):
+        figures.plot_curves([tiny_run], tmp_path / "a.bmp")
+    with pytest.raises(DataError, match="no sample grids"):
+        figures.draw_growth(tmp_path, tmp_path / "a.png", size=16)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_the_command(train: Run, tiny_run: Path, tmp_path: Path) -> None:
+    done = train("plot", tiny_run, "--out", tmp_path / "a.png", "--growth", tmp_path / "b.webp")
+    assert done.returncode == 0, done.stderr.decode()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.webp"]
+    assert_error(train("plot", tmp_path, "--out", tmp_path / "c.png"), 1, "metrics.jsonl")
