@@ -32,7 +32,7 @@ class Source:
         ignored: how many files have another extension.
 
     Raises:
-        DataError: `path` is neither a folder nor a zip file.
+        DataError: `path` is neither a folder nor a whole zip file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,8 +40,11 @@ class Source:
         if path.is_dir():
             found = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
         elif path.is_file() and zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                found = [member.filename for member in archive.infolist() if not member.is_dir()]
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    found = [member.filename for member in archive.infolist() if not member.is_dir()]
+            except zipfile.BadZipFile as error:
+                raise DataError(f"{path} is a damaged zip file ({error}): get a whole copy") from error
         elif path.exists():
             raise DataError(f"{path} is neither a folder nor a zip file of images")
         else:

@@ -69,6 +69,14 @@ def test_modes_transparency_and_rotation_become_upright_rgb(tmp_path: Path) -> N
 def test_what_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         Source(tmp_path / "no")
+    whole = picture_zip(tmp_path / "whole.zip", 3).read_bytes()
+    directory = whole.rindex(b"PK\x01\x02")
+    (tmp_path / "damaged.zip").write_bytes(whole[:directory] + b"PK\x07\x07" + whole[directory + 4 :])
+    with pytest.raises(DataError, match="damaged zip file"):
+        Source(tmp_path / "damaged.zip")
+    (tmp_path / "half.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="neither a folder nor a zip"):
+        Source(tmp_path / "half.zip")
     (tmp_path / "a.txt").write_text("text")
     with pytest.raises(DataError, match="neither a folder nor a zip"):
         Source(tmp_path / "a.txt")
