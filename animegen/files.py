@@ -23,11 +23,12 @@ def check_parent(target: Path) -> None:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield the path of a new, empty file beside `target`; on a clean exit it takes the target's place.
 
     On any error the new file is removed and the target stays as it was. The rename is atomic on one
     file system, and the data is flushed to the disk before it, so a power cut leaves the old or the new.
+    Without `flush` that holds for a crash of the process only: for files that are cheap to make again.
 
     Raises:
         OutputError: the folder is missing or unwritable, or the disk is full.
@@ -40,8 +41,9 @@ def replacing(target: Path) -> Iterator[Path]:
         temporary = _beside(target)
         temporary.touch(exist_ok=False)
         yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
+        if flush:
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
         temporary.replace(target)
     except OSError as error:
         raise OutputError(f"{target} can't be written: {error.strerror or error}") from error
