@@ -12,6 +12,7 @@ from animegen.console import CONTEXT, ErrorLineGroup, progress_bar, say
 from animegen.errors import MissingPackageError
 
 if TYPE_CHECKING:
+    from train.data import Channels
     from train.export import Weights
 
 FOLDER = click.Path(path_type=Path)
@@ -50,23 +51,31 @@ def presets() -> None:
 
 @main.command()
 @click.argument("source", type=FOLDER)
-@click.option("--size", type=click.Choice([8, 16, 32, 64, 128]), default=64, help="Side in pixels.")
+@click.option("--size", type=click.Choice([8, 16, 28, 32, 64, 128]), default=64, help="Side in pixels.")
+@click.option("--channels", type=click.Choice([1, 3]), help="1 is grey.  [default: the source's own; pictures 3]")
 @click.option("--out", type=FOLDER, required=True, help="The new dataset's folder.")
-def prepare(source: Path, size: int, out: Path) -> None:
+def prepare(source: Path, size: int, channels: Channels | None, out: Path) -> None:
     """Pack SOURCE, a folder or zip of pictures, into one uint8 dataset with a hash.
 
-    Nested folders, mixed sizes and formats are fine; broken files are counted, named and skipped.
+    Nested folders, mixed sizes and formats are fine; broken files are counted, named and skipped. SOURCE may also be
+    cifar10:ROOT, mnist:ROOT or celeba:ROOT, where ROOT holds the published files. Nothing is downloaded.
 
     \b
     Example: python -m train prepare faces.zip --size 64 --out data/faces64
+             python -m train prepare cifar10:downloads --size 32 --out data/cifar32
     """
-    from animegen.sources import Source
     from train import data
 
     with progress_bar() as bar:
-        task = bar.add_task("prepare", total=len(Source(source)) if source.exists() else None)
-        card = data.prepare(source, out, size=size, each=lambda _: bar.advance(task))
-    say(f"{out}: {card.count} images of {size}×{size}, {card.resize}, sha256 {card.sha256}")
+        task = bar.add_task("prepare", total=None)
+        card = data.prepare(
+            source,
+            out,
+            size=size,
+            channels=channels,
+            each=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    say(f"{out}: {card.count} images of {size}×{size}×{card.channels}, {card.resize}, sha256 {card.sha256}")
     if card.ignored:
         say(f"{card.ignored} files with another extension were left out")
     if card.broken:
