@@ -8,7 +8,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from animegen.errors import DataError, OutputError
 from animegen.files import check_parent, replacing
 from animegen.images import Images
 from animegen.pictures import ImageSet, PixelHash
+from animegen.quality.distances import frechet_distance
 from animegen.quality.extractors import Extractor
 from animegen.quality.statistics import Gatherer, Statistics
 
@@ -51,6 +52,27 @@ class Protocol:
     source: str
     data_sha256: str
 
+    def check_comparable(self, other: Protocol) -> None:
+        """Refuse a distance between what was measured in two ways.
+
+        An exported extractor is the same if its weights and its resize are, whatever torch wrote the file.
+
+        Raises:
+            DataError: another extractor, or images of another size; both sides are named.
+        """
+        same_file = self.extractor_sha256 == other.extractor_sha256
+        same_weights = self.weights_sha256 == other.weights_sha256 != ""
+        if not (same_file or (same_weights and self.resize == other.resize)):
+            raise DataError(
+                f"{self.source} was measured by {_named(self)} and {other.source} by {_named(other)}: a distance "
+                "needs one extractor on both sides; measure one of them again"
+            )
+        if self.image_size != other.image_size:
+            raise DataError(
+                f"{self.source} was measured at {self.image_size} and {other.source} at {other.image_size}: measure "
+                "one of them again, with --size for pictures"
+            )
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -59,39 +81,23 @@ class Reference:
     Attributes:
         statistics: count, mean and covariance of all images.
         sample: the features of some of them, [≤ 10,000, D] in float16 or float32, chosen by a fixed seed.
+        rows: int64 [len(sample)], the places of those among all images, in order.
         protocol: how it was measured.
     """
 
     statistics: Statistics
     sample: NDArray[Any]
+    rows: NDArray[np.int64]
     protocol: Protocol
 
-    @property
-    def rank(self) -> int:
-        """The highest rank that the covariance of so many images can have; below D it is singular."""
-        return min(self.statistics.count - 1, len(self.statistics.mean))
-
-    def check_comparable(self, other: Reference) -> None:
-        """Refuse a distance between what was measured in two ways.
-
-        An exported extractor is the same if its weights and its resize are, whatever torch wrote the file.
+    def distance(self, other: Reference) -> float:
+        """The Fréchet distance of two sets that were measured in one way.
 
         Raises:
-            DataError: another extractor, or images of another size; both sides are named.
+            DataError: they were not.
         """
-        mine, theirs = self.protocol, other.protocol
-        same_file = mine.extractor_sha256 == theirs.extractor_sha256
-        same_weights = mine.weights_sha256 == theirs.weights_sha256 != ""
-        if not (same_file or (same_weights and mine.resize == theirs.resize)):
-            raise DataError(
-                f"{mine.source} was measured by {_named(mine)} and {theirs.source} by {_named(theirs)}: a distance "
-                "needs one extractor on both sides; measure one of them again"
-            )
-        if mine.image_size != theirs.image_size:
-            raise DataError(
-                f"{mine.source} was measured at {mine.image_size} and {theirs.source} at {theirs.image_size}: measure "
-                "one of them again, with --size for pictures"
-            )
+        self.protocol.check_comparable(other.protocol)
+        return frechet_distance(self.statistics, other.statistics)
 
     def save(self, path: Path) -> None:
         """Write the npz; on an error nothing is left there. The same statistics make the same bytes.
@@ -104,7 +110,8 @@ class Reference:
             "mu": self.statistics.mean,
             "sigma": self.statistics.covariance,
             "count": np.array(self.statistics.count),
-            "features": self.sample,
+            "features": _small(self.sample),
+            "rows": self.rows,
             **{key: np.array(value) for key, value in asdict(self.protocol).items()},
         }
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -131,7 +138,7 @@ class Reference:
         missing = {"mu", "sigma"} - arrays.keys()
         if missing:
             raise DataError(f"{path} has no {' and no '.join(sorted(missing))}: animegen stats makes such a file")
-        silent = ({"count", "features"} | {entry.name for entry in fields(Protocol)}) - arrays.keys()
+        silent = ({"count", "features", "rows"} | {entry.name for entry in fields(Protocol)}) - arrays.keys()
         if silent:
             raise DataError(
                 f"{path} has mu and sigma and doesn't say by which extractor, of how many images or how resized "
@@ -142,51 +149,55 @@ class Reference:
         statistics = Statistics(
             int(arrays["count"]), arrays["mu"].astype(np.float64), arrays["sigma"].astype(np.float64)
         )
-        return cls(statistics, arrays["features"], protocol)
+        return cls(statistics, arrays["features"], arrays["rows"].astype(np.int64), protocol)
 
 
 def measure(
     images: ImageSet,
     extractor: Extractor,
     *,
+    against: Reference | None = None,
     sample: int = SAMPLE,
     batch_size: int | None = None,
     each: Callable[[Images], None] = lambda _: None,
 ) -> Reference:
     """Run the extractor over all images, in memory that doesn't grow with them; `each` is told of every batch.
 
-    The features of `sample` of them, chosen by a fixed seed, are kept in the order of the images.
+    The features of `sample` of them, chosen by a fixed seed, are kept in the order of the images. With `against` the
+    first batch already shows whether a distance to that will be refused.
 
     Raises:
-        DataError: fewer than 2 images, or images that can't be measured.
+        DataError: fewer than 2 images, images that can't be measured, or that can't be compared.
     """
     rng = np.random.default_rng([_STREAM_SAMPLE, images.count])
     kept = np.sort(rng.choice(images.count, min(sample, images.count), replace=False))
     features = np.empty((len(kept), extractor.dimensions), np.float32)
-    gatherer, pixels = Gatherer(), PixelHash(images.count)
-    done, size = 0, ""
-    for batch in images.read():
-        found = extractor(batch, batch_size=batch_size)
-        gatherer.add(found)
-        pixels.add(batch)
-        first, last = np.searchsorted(kept, [done, done + len(batch)])
-        features[first:last] = found[kept[first:last] - done]
-        done += len(batch)
-        size = f"{batch.shape[2]}×{batch.shape[1]}"
-        each(batch)
-    if done != images.count:
-        raise DataError(f"{images.source} gave {done} images, and {images.count} were expected: did it change?")
+    gatherer, pixels, done = Gatherer(), PixelHash(images.count), 0
     protocol = Protocol(
         extractor=extractor.name,
         extractor_sha256=extractor.sha256,
         weights_sha256=extractor.weights_sha256,
         resize=extractor.resize,
         preparation=images.rule,
-        image_size=size,
+        image_size="",
         source=images.source,
-        data_sha256=pixels.hex(),
+        data_sha256="",
     )
-    return Reference(gatherer.finish(), features, protocol)
+    for batch in images.read():
+        if not done:
+            protocol = replace(protocol, image_size=f"{batch.shape[2]}×{batch.shape[1]}")
+            if against is not None:
+                against.protocol.check_comparable(protocol)
+        found = extractor(batch, batch_size=batch_size)
+        gatherer.add(found)
+        pixels.add(batch)
+        first, last = np.searchsorted(kept, [done, done + len(batch)])
+        features[first:last] = found[kept[first:last] - done]
+        done += len(batch)
+        each(batch)
+    if done != images.count:
+        raise DataError(f"{images.source} gave {done} images, and {images.count} were expected: did it change?")
+    return Reference(gatherer.finish(), features, kept, replace(protocol, data_sha256=pixels.hex()))
 
 
 def check_target(path: Path) -> None:
@@ -212,9 +223,18 @@ def _check(arrays: dict[str, NDArray[Any]], path: Path) -> None:
     count = arrays["count"]
     if count.ndim or not np.issubdtype(count.dtype, np.integer) or count < max(2, len(features)):
         raise DataError(f"{path} says that it is of {count} images, which can't be: make it again")
+    rows = arrays["rows"]
+    if rows.shape != (len(features),) or not np.issubdtype(rows.dtype, np.integer):
+        raise DataError(f"{path} has {len(features)} features and doesn't say of which images: make it again")
     scale = float(np.abs(sigma).max(initial=0))
     if not np.allclose(sigma, sigma.T, rtol=0, atol=1e-6 * scale) or (np.diagonal(sigma) < -1e-9 * scale).any():
         raise DataError(f"{path} has a sigma that is no covariance, as it is not symmetric or negative: make it again")
+
+
+def _small(features: NDArray[Any]) -> NDArray[Any]:
+    """In half the bytes where the values' size allows it: distances between features lie far above such rounding."""
+    largest = np.abs(features).max(initial=0)
+    return features.astype(np.float16) if largest < np.finfo(np.float16).max else features
 
 
 def _named(protocol: Protocol) -> str:
