@@ -16,8 +16,22 @@ _FOLDERS = (_PACKAGE / "models", _PACKAGE.parent / "models")
 
 def shipped() -> dict[str, Path]:
     """The shipped models' files by name."""
+    return _shipped("*.onnx")
+
+
+def extractors() -> dict[str, Path]:
+    """The shipped feature extractors' files by name. They lie in a folder of their own, as they generate nothing."""
+    return _shipped("extractors/*.onnx")
+
+
+def references() -> dict[str, Path]:
+    """The shipped reference statistics' files by name."""
+    return _shipped("references/*.npz")
+
+
+def _shipped(pattern: str) -> dict[str, Path]:
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
-    return {path.stem: path for path in sorted(folder.glob("*.onnx"))} if folder else {}
+    return {path.stem: path for path in sorted(folder.glob(pattern))} if folder else {}
 
 
 def find(model: str | Path, say: Callable[[str], None] = lambda _: None) -> Path:
