@@ -32,6 +32,13 @@ class Draws:
     translation: NDArray[np.int64] | None = None  # [N, 2]: pixels down and to the right
     cutout: NDArray[np.int64] | None = None  # [N, 2]: the centre's row and column
 
+    def of(self, rows: slice) -> Draws:
+        """The numbers of some of the images."""
+        color, translation, cutout = (
+            numbers if numbers is None else numbers[rows] for numbers in (self.color, self.translation, self.cutout)
+        )
+        return Draws(color, translation, cutout)  # type: ignore[arg-type]
+
 
 def draw(rng: np.random.Generator, n: int, policy: Sequence[str], size: Sequence[int]) -> Draws:
     """The numbers for `n` images; of `size`, only the last two count: height and width.

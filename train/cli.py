@@ -97,6 +97,11 @@ def prepare(source: Path, size: int, channels: Channels | None, out: Path) -> No
 @click.option("--log-every", type=click.IntRange(min=1), default=10, help="Steps between two rows of metrics.")
 @click.option("--sample-every", type=click.IntRange(min=1), default=250, help="Steps between two sample grids.")
 @click.option("--checkpoint-every", type=click.IntRange(min=1), default=250, help="Steps between two checkpoints.")
+@click.option("--reference", type=FOLDER, help="Statistics that animegen stats made: measure the FID against them.")
+@click.option("--fid-every", type=click.IntRange(min=1), default=1000, help="Steps between two measurements.")
+@click.option("--fid-images", type=click.IntRange(min=2), default=5000, help="Generated images for each.")
+@click.option("--rollbacks", type=click.IntRange(min=0), default=3, help="Allowed returns from values not finite.")
+@click.option("--tensorboard", is_flag=True, help="Also write the figures as TensorBoard events.")
 @click.pass_context
 def fit(
     ctx: click.Context,
@@ -113,23 +118,32 @@ def fit(
     log_every: int,
     sample_every: int,
     checkpoint_every: int,
+    reference: Path | None,
+    fid_every: int,
+    fid_images: int,
+    rollbacks: int,
+    tensorboard: bool,
 ) -> None:
     """Train a generator and its critic. Ctrl-C saves; --resume continues.
 
     \b
     Example: python -m train fit --preset anime-face-64 --data data/faces64 --out runs/faces --minutes 60
              python -m train fit --resume --data data/faces64 --out runs/faces
+    Several GPUs:
+             torchrun --nproc-per-node 4 -m train fit --preset anime-face-64 --data data/faces64 --out runs/faces
     """
     import torch
 
-    from train import checkpoint
+    from train import checkpoint, processes
     from train.devices import choose_device, choose_precision
     from train.loop import Limits
+    from train.referee import Referee
     from train.runs import open_session
 
     if threads is not None:
         torch.set_num_threads(threads)
-    where = choose_device(device)
+    group, where = processes.join(choose_device(device))
+    ctx.call_on_close(processes.leave)
     session = open_session(
         run,
         data,
@@ -144,16 +158,22 @@ def fit(
             log_every=log_every,
             sample_every=sample_every,
             checkpoint_every=checkpoint_every,
+            fid_every=fid_every,
+            rollbacks=rollbacks,
+            tensorboard=tensorboard,
         ),
+        group=group,
+        referee=Referee.open(reference, count=fid_images) if reference is not None else None,
     )
-    for line in session.describe():
+    for line in session.describe() if group.leads else ():
         say(line)
     ending = session.fit()
     trainer, saved = session.trainer, run / checkpoint.NAME
-    where_saved = f"saved in {saved}" if saved.exists() else "nothing to save"
-    say(f"{ending} at step {trainer.step}, {trainer.images_seen:,} real images seen; {where_saved}")
+    if group.leads:
+        say(f"{ending} at step {trainer.step}, {trainer.images_seen:,} real images seen; saved in {saved}")
+        if ending == "interrupted":
+            say(f"continue with: python -m train fit --resume --data {data} --out {run}")
     if ending == "interrupted":
-        say(f"continue with: python -m train fit --resume --data {data} --out {run}")
         ctx.exit(130)  # what a shell expects of a command ended by Ctrl-C
 
 

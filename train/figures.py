@@ -17,7 +17,8 @@ from animegen import motion
 from animegen.errors import DataError, UsageError
 from animegen.files import check_parent, replacing
 from animegen.images import Images
-from train.loop import METRICS, SAMPLES
+from train.log import METRICS
+from train.loop import SAMPLES
 
 # What a metrics row holds, and what a reader wants to know of it.
 CURVES = {

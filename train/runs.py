@@ -14,6 +14,8 @@ from train.checkpoint import CheckpointCard
 from train.config import Config, load_config
 from train.data import Dataset
 from train.loop import Limits, Session
+from train.processes import ALONE, Group
+from train.referee import Referee
 from train.trainer import Precision, Trainer
 
 
@@ -27,6 +29,8 @@ def open_session(
     device: torch.device,
     precision: Precision,
     limits: Limits,
+    group: Group = ALONE,
+    referee: Referee | None = None,
 ) -> Session:
     """Start a new run of a preset in the folder `run`, or resume the one that is there.
 
@@ -52,13 +56,13 @@ def open_session(
             f"{data} has images of {has[0]}×{has[0]} with {has[1]} channels, and the preset {config.preset} wants "
             f"{wants[0]}×{wants[0]} with {wants[1]}: prepare it with --size {wants[0]}"
         )
-    trainer = Trainer(config, dataset.images, device=device, precision=precision)
+    trainer = Trainer(config, dataset.images, device=device, precision=precision, group=group)
     if earlier is not None:
         checkpoint.restore(saved, trainer)
     else:
         check_parent(run)
         run.mkdir(exist_ok=True)
-    return Session(trainer, dataset, run, limits, earlier)
+    return Session(trainer, dataset, run, limits, earlier, referee)
 
 
 def _configuration(preset: str | None, settings: Sequence[str], earlier: CheckpointCard | None) -> Config:
