@@ -155,12 +155,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_trains_exports_and_samples(name: str, folder: Path) -> None:
     # The networks are the real ones; two images a batch and one step of each side keep 20 steps short.
-    settings = ["batch_size=2", "n_critic=1", "n_generator=1"]
     session = open_session(
         folder / name,
         packed(load_config(name), folder),
-        preset=name,
-        settings=settings,
+        config=load_config(name, ["batch_size=2", "n_critic=1", "n_generator=1"]),
         device=torch.device("cpu"),
         precision="fp32",
         limits=Limits(steps=20, log_every=20, sample_every=20, checkpoint_every=20),

@@ -138,7 +138,7 @@ def fit(
     from train.devices import choose_device, choose_precision
     from train.loop import Limits
     from train.referee import Referee
-    from train.runs import open_session
+    from train.runs import configuration, open_session
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -147,8 +147,7 @@ def fit(
     session = open_session(
         run,
         data,
-        preset=preset,
-        settings=settings,
+        config=configuration(preset, settings, resume=resume),
         resume=resume,
         device=where,
         precision=choose_precision(precision, where),
@@ -195,6 +194,73 @@ def plot(runs: tuple[Path, ...], out: Path, growth: Path | None) -> None:
     if growth is not None:
         draw_growth(runs[0], growth, size=checkpoint.read_card(runs[0] / checkpoint.NAME).config.size)
         say(f"{growth}: {runs[0]}")
+
+
+@main.command()
+@click.option("--presets", required=True, help="Comma-separated; preset+key=value changes one of them.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of all; repeatable.")
+@click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made.")
+@click.option("--out", type=FOLDER, required=True, help="A folder for the runs, the table and the figures.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of each run.")
+@click.option("--images", type=click.IntRange(min=1), help="In place of --steps: real images that each critic sees.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, help="Runs of each recipe.")
+@click.option("--reference", type=FOLDER, help="Statistics that animegen stats made, to measure against.")
+@click.option("--fid-images", type=click.IntRange(min=20), default=5000, help="Generated images for a measurement.")
+@click.option("--fid-every", type=click.IntRange(min=1), help="Also measure during the runs.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="bf16 is autocast.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    presets: str,
+    settings: tuple[str, ...],
+    data: Path,
+    out: Path,
+    steps: int | None,
+    images: int | None,
+    seeds: int,
+    reference: Path | None,
+    fid_images: int,
+    fid_every: int | None,
+    device: Literal["auto", "cpu", "cuda"],
+    precision: Literal["auto", "fp32", "bf16"],
+    threads: int | None,
+) -> None:
+    """Train several recipes under one protocol: a table, their curves and their images.
+
+    The same command goes on where an earlier one stopped.
+
+    \b
+    Example: python -m train compare --presets dcgan-anime64,wgan-gp-anime64,wgan-gp-anime64+lambda_gp=10 \\
+                 --set size=32 --images 200000 --data data/faces32 --out runs/compared
+    """
+    import torch
+
+    from train import compare as comparison
+    from train.devices import choose_device, choose_precision
+    from train.loop import Limits
+    from train.referee import Referee
+
+    comparison.check_protocol(steps, images)
+    recipes = [comparison.Recipe.parse(name.strip()) for name in presets.split(",")]
+    if threads is not None:
+        torch.set_num_threads(threads)
+    where = choose_device(device)
+    ending = comparison.compare(
+        recipes,
+        data,
+        out,
+        protocol=comparison.Protocol(settings=settings, steps=steps, images=images, seeds=seeds),
+        referee=Referee.open(reference, count=fid_images) if reference is not None else None,
+        device=where,
+        precision=choose_precision(precision, where),
+        limits=Limits(log_every=10, fid_every=fid_every or 2**62),
+    )
+    if ending == "interrupted":
+        say("continue with the same command")
+        ctx.exit(130)
+    say(f"{out}: table.md, curves.png, grids.png of {len(recipes)} recipes with {seeds} seeds")
 
 
 @main.command()
