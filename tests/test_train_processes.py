@@ -18,7 +18,7 @@ from torch import distributed as dist
 from train import checkpoint
 from train.config import load_config
 from train.data import Dataset
-from train.processes import join, leave, parts
+from train.processes import ALONE, Group, join, leave, parts
 from train.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(
@@ -34,9 +34,9 @@ CASES = {
 }
 
 
-def gradients(preset: str, settings: list[str], data: Path) -> dict[str, torch.Tensor]:
-    """The gradients of a critic and a generator step, and the weights after two whole rounds."""
-    group, device = join(torch.device("cpu"))
+def gradients(preset: str, settings: list[str], data: Path, group: Group = ALONE) -> dict[str, torch.Tensor]:
+    """The gradients of a critic and a generator step, and the average's weights after one more round."""
+    device = torch.device("cpu")
     config = load_config(preset, [*SMALL, *settings])
     trainer = Trainer(config, Dataset.open(data).images, device=device, precision="fp32", group=group)
     found = {}
@@ -44,11 +44,12 @@ def gradients(preset: str, settings: list[str], data: Path) -> dict[str, torch.T
     trainer._generator_step(0)
     for side in ("critic", "generator"):
         for name, parameter in getattr(trainer, side).named_parameters():
-            found[f"{side} {name}"] = parameter.grad.clone()
-    found["figures"] = torch.tensor(list(trainer.train_step().values()))
+            found[f"{side} {name}"] = parameter.grad.clone(memory_format=torch.contiguous_format)
+    # Their mean over the processes; a spread is no mean.
+    found |= {name: torch.tensor(value) for name, value in trainer.train_step().items() if name != "spread"}
     for name, value in trainer.ema.state_dict().items():
         if value.is_floating_point():
-            found[f"ema {name}"] = value.clone()
+            found[f"ema {name}"] = value.clone(memory_format=torch.contiguous_format)
     return found
 
 
@@ -88,8 +89,6 @@ def test_known_wrong_halves_without_a_sum_between_them(tiny_data: Path) -> None:
 
 
 def test_parts_cover_the_batch_once() -> None:
-    from train.processes import Group
-
     rows = [row for rank in range(3) for part in parts(24, Group(rank, 3), 2) for row in range(24)[part]]
     assert rows == list(range(24))
 
@@ -116,5 +115,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     group, _ = join(torch.device("cpu"))
     for number, (preset, settings) in enumerate(CASES.values()):
-        save_file(gradients(preset, settings, data), out / f"{number}-{group.rank}.safetensors")
+        save_file(gradients(preset, settings, data, group), out / f"{number}-{group.rank}.safetensors")
     leave()

@@ -165,6 +165,9 @@ def set_standing_statistics(generator: Generator, *, seed: int) -> None:
     section 4.1, "standing statistics"). The generator is in evaluation mode afterwards.
     """
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        generator.eval()
+        return
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
