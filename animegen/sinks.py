@@ -6,9 +6,11 @@ place; on an error nothing is left of it. (A folder keeps the pictures that were
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
@@ -21,10 +23,12 @@ from typing import IO, Literal, Self
 
 import numpy as np
 
+from animegen.archive import StoredZip
 from animegen.errors import DataError, OutputError, UsageError
 from animegen.files import check_parent, replacing
 from animegen.images import FORMATS, Images, encode
 from animegen.machine import available_cpus
+from animegen.seeds import SeenSeeds
 
 Existing = Literal["refuse", "overwrite", "skip"]
 Pairs = Iterable[tuple[int, Images]]
@@ -120,29 +124,44 @@ class Zip(Sink):
     def __init__(self, path: str | Path, *, form: str = "png", existing: Existing = "overwrite") -> None:
         super().__init__()
         path = Path(path)
+        self._form = form
+        self._there = SeenSeeds()
         goes_on = existing == "skip" and path.exists()
         if goes_on and not zipfile.is_zipfile(path):
             raise DataError(f"{path} is no zip file to go on with: remove it or name another")
         with ExitStack() as opening:
             temporary = opening.enter_context(replacing(path))
+            self._archive = StoredZip(temporary)
+            opening.callback(self._archive.abandon)
             if goes_on:
-                shutil.copyfile(path, temporary)
-            self._archive = opening.enter_context(zipfile.ZipFile(temporary, "a" if goes_on else "w"))
+                self._take_over(path)
             self._open = opening.pop_all()
-        self._form = form
+
+    def _take_over(self, earlier: Path) -> None:
+        try:
+            with zipfile.ZipFile(earlier) as archive:
+                for name in archive.namelist():
+                    self._archive.add(name, archive.read(name))
+                    if match := re.fullmatch(rf"seed(\d{{8,10}})\.{self._form}", name):
+                        self._there.add(int(match[1]))
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
+            raise DataError(f"{earlier} can't be gone on with ({error}): remove it or name another") from error
 
     def missing(self, seeds: Iterable[int]) -> Iterable[int]:
         """Those whose picture the zip doesn't hold yet."""
-        return (seed for seed in seeds if picture_name(seed, self._form) not in self._archive.NameToInfo)
+        return (seed for seed in seeds if seed not in self._there)
 
     def write(self, pairs: Pairs) -> Iterator[int]:
         """Add one picture after the other; a seed that comes twice is stored once."""
         for seed, data in encode_ahead(pairs, self._form):
-            name = picture_name(seed, self._form)
-            if name not in self._archive.NameToInfo:
-                # Without a date of its own an entry makes the same seeds the same bytes.
-                self._archive.writestr(zipfile.ZipInfo(name), data)
+            if seed not in self._there:
+                self._archive.add(picture_name(seed, self._form), data)
+                self._there.add(seed)
             yield seed
+
+    def finish(self) -> None:
+        """Write the zip's directory."""
+        self._archive.close()
 
 
 class Npz(Sink):

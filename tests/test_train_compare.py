@@ -91,7 +91,6 @@ def test_a_stopped_comparison_goes_on(train: Run, tiny_data: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--presets", "wgan-gp-64"], ["--steps", "--images"]),
         (["--presets", "wgan-gp-64", "--steps", "3", "--images", "3"], ["either"]),
         (["--presets", "wgan-gp-64,no-such", "--steps", "3"], ["no-such", "wgan-gp-64"]),
         (["--presets", "wgan-gp-64+lambda_gp=x", "--steps", "3"], ["lambda_gp"]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from animegen.console import CONTEXT, ErrorLineGroup, progress_bar, say
-from animegen.errors import MissingPackageError
+from animegen.errors import MissingPackageError, UsageError
 
 if TYPE_CHECKING:
     from train.data import Channels
@@ -202,7 +202,7 @@ def plot(runs: tuple[Path, ...], out: Path, growth: Path | None) -> None:
 @click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made.")
 @click.option("--out", type=FOLDER, required=True, help="A folder for the runs, the table and the figures.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of each run.")
-@click.option("--images", type=click.IntRange(min=1), help="In place of --steps: real images that each critic sees.")
+@click.option("--images", type=click.IntRange(min=1), help="Or real images that each critic sees.  [default: 200000]")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, help="Runs of each recipe.")
 @click.option("--reference", type=FOLDER, help="Statistics that animegen stats made, to measure against.")
 @click.option("--fid-images", type=click.IntRange(min=20), default=5000, help="Generated images for a measurement.")
@@ -233,7 +233,7 @@ def compare(
 
     \b
     Example: python -m train compare --presets dcgan-anime64,wgan-gp-anime64,wgan-gp-anime64+lambda_gp=10 \\
-                 --set size=32 --images 200000 --data data/faces32 --out runs/compared
+                 --set size=32 --seeds 2 --data data/faces32 --out runs/compared
     """
     import torch
 
@@ -242,7 +242,10 @@ def compare(
     from train.loop import Limits
     from train.referee import Referee
 
-    comparison.check_protocol(steps, images)
+    if steps is not None and images is not None:
+        raise UsageError("say how long each run is once: either --steps or --images, the real images each critic sees")
+    if steps is None and images is None:
+        images = 200_000
     recipes = [comparison.Recipe.parse(name.strip()) for name in presets.split(",")]
     if threads is not None:
         torch.set_num_threads(threads)

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 
 from animegen import images as pictures
 from animegen.console import say
-from animegen.errors import UsageError
 from animegen.files import replacing
 from animegen.quality.distances import kernel_distance
 from animegen.quality.neighbours import manifold
@@ -242,13 +241,3 @@ def _ema(saved: Path, device: torch.device) -> Generator:
     generator = Generator(checkpoint.read_card(saved).config)
     checkpoint.load_ema(saved, generator)
     return generator.to(device).eval()
-
-
-def check_protocol(steps: int | None, images: int | None) -> None:
-    """Refuse two lengths, or none.
-
-    Raises:
-        UsageError: not exactly one is given.
-    """
-    if (steps is None) == (images is None):
-        raise UsageError("say how long each run is: either --steps or --images, the real images that each critic sees")
