@@ -55,7 +55,7 @@ def open_session(
     if has != wants:
         raise DataError(
             f"{data} has images of {has[0]}×{has[0]} with {has[1]} channels, and the preset {config.preset} wants "
-            f"{wants[0]}×{wants[0]} with {wants[1]}: prepare it with --size {wants[0]}"
+            f"{wants[0]}×{wants[0]} with {wants[1]}: prepare it with --size {wants[0]} --channels {wants[1]}"
         )
     trainer = Trainer(config, dataset.images, device=device, precision=precision, group=group)
     if earlier is not None:
