@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from animegen.errors import DataError
@@ -160,6 +161,16 @@ def _npz(path: Path) -> Images:
 
 def _across(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]}"
+
+
+def picked(images: ImageSet, rows: NDArray[np.int64]) -> Images:
+    """The images of some rows, in the rows' order: uint8 [len(rows), H, W, C]. The set is read once."""
+    found: dict[int, Images] = {}
+    start = 0
+    for batch in images.read():
+        found |= {int(row): batch[row - start] for row in rows if start <= row < start + len(batch)}
+        start += len(batch)
+    return np.stack([found[int(row)] for row in rows])
 
 
 def stacked(batches: Iterable[Images], count: int) -> Images:
