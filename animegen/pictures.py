@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,11 +149,11 @@ def _rule(path: Path) -> str:
 
 def _npz(path: Path) -> Images:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if "images" not in archive:
                 raise DataError(f"{path} holds {', '.join(archive.files) or 'nothing'}: an npz of images has `images`")
             images: Images = archive["images"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} is no npz of images ({error}): make one with animegen sample --out NAME.npz"
         ) from error

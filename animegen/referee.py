@@ -141,7 +141,7 @@ def is_statistics(path: Path) -> bool:
     if path.suffix.lower() != ".npz" or not path.is_file():
         return False
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return "images" not in archive
     except Exception:  # whatever is wrong with it, Reference.load will say
         return True

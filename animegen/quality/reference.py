@@ -129,11 +129,11 @@ class Reference:
             DataError: no such file, one without statistics or protocol, or values that can't be.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
         except FileNotFoundError as error:
             raise DataError(f"{path} does not exist: animegen stats makes reference statistics") from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path} is no npz of statistics ({_first_line(error)}): make it again") from error
         missing = {"mu", "sigma"} - arrays.keys()
         if missing:
