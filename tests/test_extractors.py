@@ -162,10 +162,10 @@ def test_the_shipped_extractor_s_card(anime: Extractor) -> None:
     assert "personal use" in card["licence"]
     assert card["data"]["images"] == 30_104
     assert set(anime.tags) <= set(card["accuracy"])
-    # Far above the share of the most frequent class, which is all that a blind guess gets.
-    for group in ("hair", "eyes", "length"):
+    # A blind guess names the most frequent class. Colours are seen; hair length hardly, on crops of faces.
+    for group, better in (("hair", 3), ("eyes", 3), ("length", 1)):
         shown = {name: value["held_out"] for name, value in card["accuracy"].items() if name.startswith(f"{group}:")}
-        assert card["accuracy"][group]["share"] > 1.15 * max(shown.values()) / sum(shown.values())
+        assert card["accuracy"][group]["share"] > better * max(shown.values()) / sum(shown.values())
     page = (ROOT / "models" / "extractors" / "anime-tagger.md").read_text(encoding="utf-8")
     for name, value in card["accuracy"].items():
         assert f"| {name} | {value['right']} | {value['held_out']} |" in page
