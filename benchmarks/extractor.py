@@ -82,7 +82,7 @@ def sheet_images(path: Path, size: int) -> Images:
 
 def line(name: str, found: Reference, against: Reference, subset: int) -> str:
     """A row of a table."""
-    kernel = kernel_distance(against.sample, found.sample, size=subset)
+    kernel = kernel_distance(against.sample, found.sample, subsets=20, size=subset)
     return (
         f"| {name} | {found.statistics.count:,} | {against.distance(found):.2f} | {1000 * kernel.value:.2f} ± "
         f"{1000 * kernel.spread:.2f} |"

@@ -98,13 +98,13 @@ def test_the_distance_is_pytorch_fid_s(exported: Extractor, pictures: np.ndarray
     ours = frechet_distance(Statistics.of([few[:half]]), Statistics.of([few[half:]]))
     sides = [value for side in (theirs[:half], theirs[half:]) for value in (side.mean(0), np.cov(side, rowvar=False))]
     assert ours == pytest.approx(fid_score.calculate_frechet_distance(*sides), rel=1e-3)
-    # Of all features, from either side's.
-    whole = [
+    # Of many more features than images: ours, from either side's. (Of all 2,048 it takes minutes and says no more.)
+    many = [
         frechet_distance(Statistics.of([features[:half]]), Statistics.of([features[half:]]))
-        for features in (found, activations)
+        for features in (found[:, ::8], activations[:, ::8])
     ]
-    assert whole[0] == pytest.approx(whole[1], rel=1e-3)
-    assert whole[0] > 0.01
+    assert many[0] == pytest.approx(many[1], rel=1e-3)
+    assert many[0] > 0.01
 
 
 def test_the_card_names_the_resize(exported: Extractor) -> None:

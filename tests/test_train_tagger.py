@@ -37,12 +37,12 @@ def face(rng: np.random.Generator, hair: str, eyes: str, length: str) -> np.ndar
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A zip of 400 such faces and the table of their tags."""
+    """A zip of 300 such faces and the table of their tags."""
     folder = tmp_path_factory.mktemp("faces")
     rng = np.random.default_rng(0)
     rows = ["file\ttags"]
     with zipfile.ZipFile(folder / "faces.zip", "w") as archive:
-        for number in range(400):
+        for number in range(300):
             hair, eyes, length = rng.choice(list(HAIR)), rng.choice(list(EYES)), rng.choice(["long", "short"])
             buffer = io.BytesIO()
             Image.fromarray(face(rng, hair, eyes, length)).save(buffer, "PNG")
@@ -158,7 +158,7 @@ def test_folding_and_scaling_leave_the_logits() -> None:
 
 def test_plain_tags_are_learnt(trained: tuple[Path, dict]) -> None:
     path, card = trained
-    assert card["data"]["trained_on"] + card["data"]["held_out"] == card["data"]["images"] == 400
+    assert card["data"]["trained_on"] + card["data"]["held_out"] == card["data"]["images"] == 300
     assert card["accuracy"]["hair"]["share"] > 0.9
     assert sum(card["accuracy"][f"hair:{name}"]["held_out"] for name in HAIR) == card["data"]["held_out"]
     extractor = Extractor.load(path, device="cpu")
