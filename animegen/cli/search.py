@@ -19,8 +19,8 @@ from animegen.console import print_json, say
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.5,
-    help="The least probability, which is the product of the tags'.",
+    default=0.25,
+    help="The least product of the tags' probabilities.",
 )
 @click.option("--extractor", default="anime", help="anime, or an .onnx file that names tags.")
 @json_option
@@ -42,6 +42,8 @@ def search(
     source: Source,
 ) -> None:
     """Find seeds whose images the tagger calls as wanted, by drawing and scoring seeds; every --seeds takes them.
+
+    An image has blonde hair if no other hair colour is as probable. The confidence is printed for each seed.
 
     \b
     Example: animegen search --hair blue --eyes green --n 8
