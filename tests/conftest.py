@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -200,3 +201,27 @@ def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(sys.executable, "-m", "train", "fit", *TINY, "--data", tiny_data, "--out", folder, *limits, cwd=ROOT)
     assert done.returncode == 0, done.stderr.decode()
     return folder
+
+
+def write_mnist(root: Path, count: int) -> np.ndarray:
+    """MNIST's four files with `count` training images of its own format (idx) under `root`; the images [N, 28, 28]."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for half in ("train", "t10k"):
+        # Big-endian: two zero bytes, the type (8: uint8), the number of axes, each axis's length, the values.
+        (folder / f"{half}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 0x803, *images.shape) + images.tobytes())
+        (folder / f"{half}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 0x801, count) + bytes(count))
+    return images
+
+
+def write_celeba(root: Path, count: int) -> list[Image.Image]:
+    """The folder of CelebA's aligned faces under `root`, with `count` pictures of their size; what they decode to."""
+    folder = root / "celeba" / "img_align_celeba"
+    folder.mkdir(parents=True)
+    faces = []
+    for number in range(1, count + 1):
+        picture(number, (178, 218)).save(folder / f"{number:06}.jpg")
+        with Image.open(folder / f"{number:06}.jpg") as face:
+            faces.append(face.convert("RGB"))
+    return faces

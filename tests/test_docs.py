@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import COMMAND, ROOT, picture_zip
+from conftest import COMMAND, ROOT, picture_zip, write_celeba, write_mnist
 from PIL import Image
 
 from animegen.images import FORMATS
@@ -38,6 +38,8 @@ def test_commands_run_in_order(page: str, tmp_path: Path) -> None:
     if any("train" in line for line in lines):
         pytest.importorskip("torch")
         picture_zip(tmp_path / "faces.zip", 70, (96, 96))
+        write_mnist(tmp_path / "downloads", 3)
+        write_celeba(tmp_path / "downloads", 3)
         (tmp_path / "data").mkdir()
         (tmp_path / "runs").mkdir()
         (tmp_path / "train").symlink_to(ROOT / "train")

@@ -23,7 +23,7 @@ def test_every_preset_is_whole(name: str) -> None:
 def test_the_published_recipe() -> None:
     config = load_config("wgan-gp-64")  # Gulrajani et al. 2017, Algorithm 1
     assert (config.lambda_gp, config.n_critic, config.batch_size) == (10, 5, 64)
-    for adam in (config.generator_adam, config.critic_adam):
+    for adam in (config.generator_optimiser, config.critic_optimiser):
         assert (adam.lr, adam.beta1, adam.beta2) == (1e-4, 0, 0.9)
 
 
@@ -51,11 +51,20 @@ def test_a_preset_of_one_s_own(tmp_path: Path) -> None:
         ("widht = 3", "widht"),
         ("[generator]\nstyle = 3", r"style.*\$\.generator"),
         ("size = 'large'", r"\$\.size"),
-        ("size = 48", r"48.*\$\.size"),
+        ("size = 48", "48 → 24 → 12 → 6 → 3"),
+        ("size = 300", r"\$\.size"),
+        ("size = 28\n[generator]\nsmallest = 2", "an odd side needs an odd kernel"),
+        ("label_noise = 0.1", "label_noise is for the objective dcgan"),
+        ("gamma = 1.0", "two penalties"),
+        ("accumulate = 3", "64 can't be computed in 3"),
+        ("accumulate = 64", "64 can't be computed in 64"),
+        ("augment = ['blur']", "augment"),
+        ("[critic_optimiser]\nalgorithm = 'adam'\nalpha = 0.9", "alpha"),
+        ("[critic_optimiser]\nalgorithm = 'lion'", "lion"),
         ("lambda_gp = -1", "lambda_gp"),
         ("batch_size = 1", "batch_size"),
         ("batch_size = 2.5", "batch_size"),
-        ("objective = 'wgan'", "objective"),
+        ("objective = 'lsgan'", "lsgan"),
         ("size = ", "not TOML"),
     ],
 )
@@ -67,9 +76,9 @@ def test_preset_files_that_cannot_be(text: str, words: str, tmp_path: Path) -> N
     assert "wrong.toml" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["wgan", "nowhere.toml", "", "../presets/wgan-gp-64"])
+@pytest.mark.parametrize("name", ["stylegan", "nowhere.toml", "", "../presets/wgan-gp-64"])
 def test_an_unknown_preset_shows_the_known(name: str) -> None:
-    with pytest.raises(ConfigError, match="anime-face-64, wgan-gp-64"):
+    with pytest.raises(ConfigError, match=r"anime-face-64, dcgan-anime64, .*, wgan-gp-mnist28-paper, or the path"):
         load_config(name)
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pickle
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, assert_error, picture, picture_zip
+from click.testing import CliRunner
+from conftest import Run, assert_error, picture, picture_zip, write_celeba, write_mnist
 from PIL import Image
 
 pytest.importorskip("torch")
 
-from animegen import DataError, OutputError
+from animegen import DataError, MissingPackageError, OutputError
+from train.cli import main
 from train.data import Batches, Dataset, prepare
 
 
@@ -149,3 +154,179 @@ def test_the_command(train: Run, tmp_path: Path) -> None:
     assert_error(train("prepare", tmp_path / "no", "--out", tmp_path / "x"), 1, "does not exist")
     assert_error(train("prepare", source, "--size", 17, "--out", tmp_path / "x"), 2, "17")
     assert_error(train("prepare", source, "--out", tmp_path / "no" / "x"), 1, "make it first")
+
+
+def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """CIFAR-10's files in their own format, with 2 images each; the training images [10, 32, 32, 3].
+
+    torchvision opens only files of the published md5, so it is told those of ours.
+    """
+    datasets = pytest.importorskip("torchvision.datasets")
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    images = np.random.default_rng(1).integers(0, 256, (12, 32, 32, 3), np.uint8)
+
+    def write(name: str, table: dict[str, object]) -> str:
+        data = pickle.dumps(table, protocol=2)
+        (folder / name).write_bytes(data)
+        return hashlib.md5(data).hexdigest()
+
+    md5s = []
+    for k, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):
+        planes = images[2 * k : 2 * k + 2].transpose(0, 3, 1, 2).reshape(2, 3072)
+        md5s.append([name, write(name, {"data": planes, "labels": [0, 1]})])
+    meta = {**datasets.CIFAR10.meta, "md5": write("batches.meta", {"label_names": ["cat", "dog"]})}
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", md5s[:5])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", md5s[5:])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    return images[:10]
+
+
+def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = write_cifar10(tmp_path / "downloads", monkeypatch)
+    source, out = f"cifar10:{tmp_path / 'downloads'}", tmp_path / "packed"
+    # In this process, as the published md5s are patched in it.
+    done = CliRunner().invoke(main, ["prepare", source, "--size", "32", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "10 images of 32×32×3, no resize: every picture was 32×32" in done.stderr
+    dataset = Dataset.open(out)
+    np.testing.assert_array_equal(dataset.images, images)
+    assert dataset.card.source == "CIFAR-10, training images"
+
+    grey = prepare(Path(source), tmp_path / "grey", size=16, channels=1)
+    assert (grey.channels, grey.size, grey.count) == (1, 16, 10)
+    assert grey.resize == "centre square crop, Pillow LANCZOS (antialiased), grey (ITU-R 601 luma)"
+    luma = Image.fromarray(images[3]).convert("L").resize((16, 16), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(Dataset.open(tmp_path / "grey").images[3, ..., 0], np.asarray(luma))
+
+    batch = tmp_path / "downloads" / "cifar-10-batches-py" / "data_batch_3"
+    batch.write_bytes(batch.read_bytes()[:-1])
+    done = CliRunner().invoke(main, ["prepare", source, "--size", "32", "--out", str(tmp_path / "no")])
+    assert done.exit_code == 1
+    assert "damaged: unpack cifar-10-python.tar.gz" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_file_that_is_not_the_published_one_is_never_unpickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cifar10(tmp_path, monkeypatch)
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(DataError, match="damaged"):
+        prepare(Path(f"cifar10:{tmp_path}"), tmp_path / "packed", size=32)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_mnist(train: Run, tmp_path: Path) -> None:
+    images = write_mnist(tmp_path / "downloads", 7)
+    source = f"mnist:{tmp_path / 'downloads'}"
+    done = train("prepare", source, "--size", 28, "--out", tmp_path / "packed")
+    assert done.returncode == 0, done.stderr
+    dataset = Dataset.open(tmp_path / "packed")
+    assert (dataset.card.channels, dataset.card.source) == (1, "MNIST, training images")
+    assert dataset.card.resize == "no resize: every picture was 28×28"
+    np.testing.assert_array_equal(dataset.images, images[..., None])
+
+    colour = prepare(Path(source), tmp_path / "colour", size=28, channels=3)
+    assert colour.channels == 3
+    np.testing.assert_array_equal(Dataset.open(tmp_path / "colour").images, np.repeat(images[..., None], 3, axis=3))
+
+    labels = tmp_path / "downloads" / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    labels.unlink()
+    with pytest.raises(DataError, match=r"MNIST in .*raw is incomplete or damaged: put the four files .*gunzip"):
+        prepare(Path(source), tmp_path / "no", size=28)
+    labels.write_bytes(b"cut")
+    with pytest.raises(DataError, match="damaged"):
+        prepare(Path(source), tmp_path / "no", size=28)
+
+
+@pytest.mark.parametrize("place", ["folder", "zip", "itself"])
+def test_celeba(place: str, train: Run, tmp_path: Path) -> None:
+    faces = write_celeba(tmp_path, 3)
+    folder = tmp_path / "celeba" / "img_align_celeba"
+    (folder / "000002.jpg").write_bytes(b"broken")
+    root = tmp_path
+    if place == "zip":
+        shutil.make_archive(str(tmp_path / "img_align_celeba"), "zip", tmp_path / "celeba", "img_align_celeba")
+        shutil.rmtree(tmp_path / "celeba")
+    elif place == "itself":
+        root = folder
+    done = train("prepare", f"celeba:{root}", "--size", 32, "--out", tmp_path / "packed")
+    assert done.returncode == 0, done.stderr
+    dataset = Dataset.open(tmp_path / "packed")
+    assert dataset.card.source == "CelebA, aligned, all images"
+    assert dataset.card.resize.startswith("centre 108×108 of the aligned 178×218 (as DCGAN-tensorflow), Pillow LANCZOS")
+    assert len(dataset.card.broken) == 1
+    assert dataset.card.broken[0].endswith("000002.jpg")
+    # DCGAN-tensorflow's center_crop: j = round((218 - 108) / 2) rows and i = round((178 - 108) / 2) columns.
+    crop = Image.fromarray(np.asarray(faces[2])[55 : 55 + 108, 35 : 35 + 108])
+    np.testing.assert_array_equal(dataset.images[1], np.asarray(crop.resize((32, 32), Image.Resampling.LANCZOS)))
+
+
+def test_published_datasets_that_are_not_there(train: Run, tmp_path: Path) -> None:
+    for kind, *words in (
+        ("cifar10", "cifar-10-batches-py", "cifar-10-python.tar.gz"),
+        ("mnist", "MNIST/raw", "ossci-datasets"),
+        ("celeba", "celeba/img_align_celeba and", "mmlab.ie.cuhk.edu.hk"),
+    ):
+        done = train("prepare", f"{kind}:{tmp_path}", "--out", tmp_path / "packed")
+        assert_error(done, 1, str(tmp_path), "not there", *words)
+    assert_error(train("prepare", "lsun:data", "--out", tmp_path / "packed"), 1, "lsun:data does not exist", "mnist:")
+
+
+def test_a_celeba_of_other_pictures(tmp_path: Path) -> None:
+    (tmp_path / "img_align_celeba").mkdir()
+    picture(0).save(tmp_path / "img_align_celeba" / "000001.png")
+    with pytest.raises(DataError, match=r"000001.png in .* is 20×20, and every aligned face of CelebA is 178×218"):
+        prepare(Path(f"celeba:{tmp_path}"), tmp_path / "packed", size=32)
+    assert not (tmp_path / "packed").exists()
+
+
+def test_without_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mnist(tmp_path, 2)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(MissingPackageError, match="pip install"):
+        prepare(Path(f"mnist:{tmp_path}"), tmp_path / "packed", size=28)
+
+
+def test_a_folder_of_a_published_name_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mnist:own").mkdir()
+    picture(0).save(Path("mnist:own") / "0.png")
+    card = prepare(Path("mnist:own"), tmp_path / "packed", size=16)
+    assert (card.count, card.channels, card.source) == (1, 3, "mnist:own")
+
+
+def test_a_grey_dataset_of_pictures(train: Run, tmp_path: Path) -> None:
+    source = picture_zip(tmp_path / "faces.zip", 3, (16, 16))
+    assert train("prepare", source, "--size", 16, "--channels", 1, "--out", tmp_path / "packed").returncode == 0
+    dataset = Dataset.open(tmp_path / "packed")
+    assert dataset.card.resize == "no resize: every picture was 16×16, grey (ITU-R 601 luma)"
+    for number in range(3):
+        np.testing.assert_array_equal(
+            dataset.images[number, ..., 0], np.asarray(picture(number, (16, 16)).convert("L"))
+        )
+    batch = Batches(dataset.images, batch_size=2, seed=0, flip=True).batch(0)
+    assert batch.shape == (2, 16, 16, 1)
+
+
+def test_progress_is_told_with_the_count(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    prepare(
+        picture_zip(tmp_path / "faces.zip", 3),
+        tmp_path / "packed",
+        size=16,
+        each=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_hash_of_known_pictures_never_changes(tmp_path: Path) -> None:
+    # As packed by the first version: datasets that were prepared then keep fitting their runs.
+    card = prepare(picture_zip(tmp_path / "faces.zip", 3, (16, 16)), tmp_path / "packed", size=16)
+    assert card.sha256 == "d2c2d916f42e702ac02873899ad3b51f658acb64b6d909db87290a628a857596"

@@ -18,11 +18,12 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
+import msgspec
 from safetensors.torch import load_file
 
 from animegen import DeviceError, OutputError
 from train import checkpoint
-from train.config import load_config
+from train.config import Config, load_config
 from train.data import Dataset, prepare
 from train.devices import choose_device, choose_precision
 from train.errors import CheckpointError, TrainingError
@@ -40,7 +41,13 @@ def assert_equal_states(one: Path, other: Path) -> None:
     """Weights, EMA, both optimisers and counters are equal to the last bit."""
     left, right = tensors(one), tensors(other)
     assert left.keys() == right.keys()
-    assert {name.partition(".")[0] for name in left} == {"generator", "critic", "ema", "generator_adam", "critic_adam"}
+    assert {name.partition(".")[0] for name in left} == {
+        "generator",
+        "critic",
+        "ema",
+        "generator_optimiser",
+        "critic_optimiser",
+    }
     different = [name for name in left if not torch.equal(left[name], right[name])]
     assert different == []
     assert checkpoint.read_card(one / checkpoint.NAME).step == checkpoint.read_card(other / checkpoint.NAME).step
@@ -259,26 +266,100 @@ def tiny_session(tiny_data: Path, run: Path) -> Session:
     return Session(trainer, dataset, run, Limits(steps=3, log_every=1))
 
 
-def test_a_value_that_is_not_finite_stops_the_run(tiny_data: Path, tmp_path: Path) -> None:
-    session = tiny_session(tiny_data, tmp_path / "run")
-    with torch.no_grad():
-        session.trainer.critic[-2].bias.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"critic_loss, generator_loss, wasserstein is not finite at step 1"):
+def break_at(session: Session, step: int, monkeypatch: pytest.MonkeyPatch, times: int = 1000) -> list[float]:
+    """Let a step of the trainer poison the critic, so many times; the learning rates' scale at each."""
+    train_step, scales = session.trainer.train_step, []
+
+    def poisoned() -> dict[str, float]:
+        if session.trainer.step == step - 1 and len(scales) < times:
+            scales.append(session.trainer.lr_scale)
+            with torch.no_grad():
+                session.trainer.critic[-2].bias.fill_(float("nan"))
+        return train_step()
+
+    monkeypatch.setattr(session.trainer, "train_step", poisoned)
+    return scales
+
+
+def test_a_value_that_is_not_finite_stops_the_run(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = Limits(steps=5, log_every=1, checkpoint_every=2)
+    session = dataclasses.replace(tiny_session(tiny_data, tmp_path / "run"), limits=limits)
+    scales = break_at(session, 4, monkeypatch)
+    with pytest.raises(TrainingError, match=r"critic_loss, .*, generator_loss is not finite at step 4, after 3 rollb"):
         session.fit()
-    assert not (tmp_path / "run" / checkpoint.NAME).exists()
+    assert scales == [1, 0.5, 0.25, 0.125]
+    card = checkpoint.read_card(tmp_path / "run" / checkpoint.NAME)
+    assert (card.step, card.rollbacks) == (2, 3)
+    assert all(value.isfinite().all() for value in tensors(tmp_path / "run").values())
+    assert [row["step"] for row in metrics(tmp_path / "run")] == [1, 2, 3]
+    assert "back to step 2, and on with 0.5 of the learning rates (rollback 1 of 3)" in capsys.readouterr().err
 
 
-def test_a_checkpoint_never_holds_what_is_not_finite(tiny_data: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_after_a_rollback_and_a_resume_remembers_it(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Run
+) -> None:
+    limits = Limits(steps=5, log_every=1, checkpoint_every=2)
+    session = dataclasses.replace(tiny_session(tiny_data, tmp_path / "run"), limits=limits)
+    break_at(session, 4, monkeypatch, times=1)
+    assert session.fit() == "finished"
+    assert [row["step"] for row in metrics(tmp_path / "run")] == [1, 2, 3, 4, 5]
+    assert checkpoint.read_card(tmp_path / "run" / checkpoint.NAME).rollbacks == 1
+    assert session.trainer.critic_optimiser.param_groups[0]["lr"] == pytest.approx(0.5e-4)
+    done = train("fit", "--resume", *CPU, "--data", tiny_data, "--out", tmp_path / "run", "--steps", 6)
+    assert done.returncode == 0, done.stderr.decode()
+    assert checkpoint.read_card(tmp_path / "run" / checkpoint.NAME).rollbacks == 1
+
+
+def test_without_rollbacks_the_first_value_that_is_not_finite_stops_at_once(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, limits in {
-        "between two rows": Limits(steps=3, log_every=100, checkpoint_every=1),
-        "out of time": Limits(steps=300, log_every=1000, checkpoint_every=1000, minutes=0.001),
+        "between two rows": Limits(steps=3, log_every=100, checkpoint_every=1, rollbacks=0),
+        "out of time": Limits(steps=300, log_every=1000, checkpoint_every=1000, minutes=0.1, rollbacks=0),
     }.items():
         session = dataclasses.replace(tiny_session(tiny_data, tmp_path / name), limits=limits)
-        with torch.no_grad():
-            session.trainer.critic[-2].bias.fill_(float("inf"))
-        with pytest.raises(TrainingError, match="not finite at step"):
+        break_at(session, 1, monkeypatch)
+        with pytest.raises(TrainingError, match="not finite at step 1, after 0 rollbacks"):
             session.fit()
-        assert not (tmp_path / name / checkpoint.NAME).exists()
+        assert checkpoint.read_card(tmp_path / name / checkpoint.NAME).step == 0
+
+
+def test_a_stuck_critic_raises_an_alarm(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session = tiny_session(tiny_data, tmp_path / "run")
+    session = dataclasses.replace(session, limits=Limits(steps=25, log_every=1))
+    assert session.fit() == "finished"
+    assert "stuck" not in capsys.readouterr().err
+    critic = session.trainer.critic
+    session.trainer.critic_optimiser.zero_grad()
+    session.trainer.config = hardly_learning(session)
+    with torch.no_grad():  # it says its bias of every image
+        critic[-2].weight.zero_()
+    dataclasses.replace(session, limits=Limits(steps=50, log_every=1)).fit()
+    assert capsys.readouterr().err.count("warning: the critic is stuck: for 20 rows") == 1
+
+
+def hardly_learning(session: Session) -> Config:
+    """The session's configuration with a critic that hardly learns."""
+    old = session.trainer.config
+    return msgspec.structs.replace(old, critic_optimiser=msgspec.structs.replace(old.critic_optimiser, lr=1e-12))
+
+
+def test_tensorboard_events_hold_the_rows(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    done = train("fit", *TINY, *CPU, "--data", tiny_data, "--out", tmp_path / "run", "--steps", 2, "--tensorboard")
+    assert done.returncode == 0, done.stderr.decode()
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert events.read_bytes().count(b"metrics/wasserstein") == 2
+
+
+def test_tensorboard_missing_is_one_line(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "tensorboardX.py").write_text("raise ImportError('not here')")
+    arguments = [*TINY, *CPU, "--data", tiny_data, "--out", tmp_path / "run", "--steps", 2, "--tensorboard"]
+    done = train("fit", *arguments, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "tensorboardX: pip install -e '.[cpu,train,tensorboard]'" in done.stderr.decode().splitlines()[-1]
 
 
 def test_a_full_disk_while_saving(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +389,7 @@ def test_the_average_follows_the_weights(tiny_data: Path, tmp_path: Path) -> Non
 def test_training_learns(tiny_data: Path, tmp_path: Path) -> None:
     # 300 steps on 50 discs: the generated colours come to spread like the real ones.
     config = load_config(
-        "wgan-gp-64", [*TINY[3::2], "generator_adam.lr=2e-3", "critic_adam.lr=2e-3", "generator.width=8"]
+        "wgan-gp-64", [*TINY[3::2], "generator_optimiser.lr=2e-3", "critic_optimiser.lr=2e-3", "generator.width=8"]
     )
     dataset = Dataset.open(tiny_data)
     trainer = Trainer(config, dataset.images, device=torch.device("cpu"), precision="fp32")
@@ -339,7 +420,7 @@ def test_bf16_trains(tiny_data: Path) -> None:
         Trainer(config, Dataset.open(tiny_data).images, device=torch.device("cpu"), precision=precision)
         for precision in ("fp32", "bf16")
     ]
-    exact, rough = (trainer.train_step().numbers() for trainer in trainers)
+    exact, rough = (trainer.train_step() for trainer in trainers)
     assert exact["gradient_norm"] == pytest.approx(rough["gradient_norm"], rel=0.05)
     assert exact != rough
     assert all(p.dtype == torch.float32 for p in trainers[1].generator.parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -16,10 +17,11 @@ from train.config import Config, differences
 from train.errors import CheckpointError
 from train.trainer import Precision, Trainer
 
-FORMAT = 1
+FORMAT = 2
 NAME = "checkpoint.safetensors"
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names of Adam's first and second moments
+# torch's names of what an optimiser keeps for each parameter, besides Adam's and RMSprop's step.
+_KEPT = {torch.optim.Adam: ("exp_avg", "exp_avg_sq"), torch.optim.RMSprop: ("square_avg",), torch.optim.SGD: ()}
 
 
 class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +33,7 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
     images_seen: int
     seconds: float  # spent training so far, over all sessions
     sessions: int  # how often the run was started
+    rollbacks: int  # how often it went back to a checkpoint, each time with half of the learning rates
     data_sha256: str
     data_source: str
     data_count: int
@@ -39,6 +42,8 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     precision: Precision
     threads: int
+    processes: int = 1
+    fid: dict[str, Any] | None = None  # of the generator in the file, where it was measured, with its protocol
 
 
 def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
@@ -47,6 +52,8 @@ def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
     Raises:
         OutputError: no space, or no right to write.
     """
+    if trainer.step == 0:
+        _make_moments(trainer)
     with replacing(path) as temporary:
         try:
             save_file(_tensors(trainer), temporary, {"animegen": msgspec.json.encode(card).decode()})
@@ -107,6 +114,7 @@ def restore(path: Path, trainer: Trainer) -> CheckpointCard:
         for name, value in wanted.items():
             value.copy_(saved[name])
     trainer.step = card.step
+    trainer.lr_scale = 0.5**card.rollbacks
     return card
 
 
@@ -147,17 +155,19 @@ def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:
         tensors |= {f"{part}.{name}": value for name, value in network.state_dict().items()}
     for part, optimiser in _optimisers(trainer).items():
         for i, parameter in enumerate(optimiser.param_groups[0]["params"]):
-            tensors |= {f"{part}.{i}.{name}": value for name, value in optimiser.state[parameter].items()}
+            kept = optimiser.state.get(parameter, {})
+            tensors |= {f"{part}.{i}.{name}": value for name, value in kept.items() if value is not None}
     if contiguous:
         return {name: value.detach().contiguous() for name, value in tensors.items()}
     return tensors
 
 
 def _make_moments(trainer: Trainer) -> None:
-    """Adam makes its state at its first step; make it now, in the parameters' own memory order."""
+    """An optimiser makes its state at its first step; make it now, in the parameters' own memory order."""
     for optimiser in _optimisers(trainer).values():
-        for parameter in optimiser.param_groups[0]["params"]:
-            moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in _MOMENTS}
+        kept = _KEPT[type(optimiser)]
+        for parameter in optimiser.param_groups[0]["params"] if kept else ():
+            moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in kept}
             optimiser.state[parameter] = {"step": torch.tensor(0.0), **moments}
 
 
@@ -165,5 +175,5 @@ def _networks(trainer: Trainer) -> dict[str, nn.Module]:
     return {"generator": trainer.generator, "critic": trainer.critic, "ema": trainer.ema}
 
 
-def _optimisers(trainer: Trainer) -> dict[str, torch.optim.Adam]:
-    return {"generator_adam": trainer.generator_adam, "critic_adam": trainer.critic_adam}
+def _optimisers(trainer: Trainer) -> dict[str, torch.optim.Optimizer]:
+    return {"generator_optimiser": trainer.generator_optimiser, "critic_optimiser": trainer.critic_optimiser}

@@ -12,6 +12,7 @@ from animegen.console import CONTEXT, ErrorLineGroup, progress_bar, say
 from animegen.errors import MissingPackageError
 
 if TYPE_CHECKING:
+    from train.data import Channels
     from train.export import Weights
 
 FOLDER = click.Path(path_type=Path)
@@ -50,23 +51,31 @@ def presets() -> None:
 
 @main.command()
 @click.argument("source", type=FOLDER)
-@click.option("--size", type=click.Choice([8, 16, 32, 64, 128]), default=64, help="Side in pixels.")
+@click.option("--size", type=click.Choice([8, 16, 28, 32, 64, 128]), default=64, help="Side in pixels.")
+@click.option("--channels", type=click.Choice([1, 3]), help="1 is grey.  [default: the source's own; pictures 3]")
 @click.option("--out", type=FOLDER, required=True, help="The new dataset's folder.")
-def prepare(source: Path, size: int, out: Path) -> None:
+def prepare(source: Path, size: int, channels: Channels | None, out: Path) -> None:
     """Pack SOURCE, a folder or zip of pictures, into one uint8 dataset with a hash.
 
-    Nested folders, mixed sizes and formats are fine; broken files are counted, named and skipped.
+    Nested folders, mixed sizes and formats are fine; broken files are counted, named and skipped. SOURCE may also be
+    cifar10:ROOT, mnist:ROOT or celeba:ROOT, where ROOT holds the published files. Nothing is downloaded.
 
     \b
     Example: python -m train prepare faces.zip --size 64 --out data/faces64
+             python -m train prepare cifar10:downloads --size 32 --out data/cifar32
     """
-    from animegen.sources import Source
     from train import data
 
     with progress_bar() as bar:
-        task = bar.add_task("prepare", total=len(Source(source)) if source.exists() else None)
-        card = data.prepare(source, out, size=size, each=lambda _: bar.advance(task))
-    say(f"{out}: {card.count} images of {size}×{size}, {card.resize}, sha256 {card.sha256}")
+        task = bar.add_task("prepare", total=None)
+        card = data.prepare(
+            source,
+            out,
+            size=size,
+            channels=channels,
+            each=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    say(f"{out}: {card.count} images of {size}×{size}×{card.channels}, {card.resize}, sha256 {card.sha256}")
     if card.ignored:
         say(f"{card.ignored} files with another extension were left out")
     if card.broken:
@@ -88,6 +97,11 @@ def prepare(source: Path, size: int, out: Path) -> None:
 @click.option("--log-every", type=click.IntRange(min=1), default=10, help="Steps between two rows of metrics.")
 @click.option("--sample-every", type=click.IntRange(min=1), default=250, help="Steps between two sample grids.")
 @click.option("--checkpoint-every", type=click.IntRange(min=1), default=250, help="Steps between two checkpoints.")
+@click.option("--reference", type=FOLDER, help="Statistics that animegen stats made: measure the FID against them.")
+@click.option("--fid-every", type=click.IntRange(min=1), default=1000, help="Steps between two measurements.")
+@click.option("--fid-images", type=click.IntRange(min=2), default=5000, help="Generated images for each.")
+@click.option("--rollbacks", type=click.IntRange(min=0), default=3, help="Allowed returns from values not finite.")
+@click.option("--tensorboard", is_flag=True, help="Also write the figures as TensorBoard events.")
 @click.pass_context
 def fit(
     ctx: click.Context,
@@ -104,28 +118,36 @@ def fit(
     log_every: int,
     sample_every: int,
     checkpoint_every: int,
+    reference: Path | None,
+    fid_every: int,
+    fid_images: int,
+    rollbacks: int,
+    tensorboard: bool,
 ) -> None:
     """Train a generator and its critic. Ctrl-C saves; --resume continues.
 
     \b
     Example: python -m train fit --preset anime-face-64 --data data/faces64 --out runs/faces --minutes 60
              python -m train fit --resume --data data/faces64 --out runs/faces
+    Several GPUs:
+             torchrun --nproc-per-node 4 -m train fit --preset anime-face-64 --data data/faces64 --out runs/faces
     """
     import torch
 
-    from train import checkpoint
+    from train import checkpoint, processes
     from train.devices import choose_device, choose_precision
     from train.loop import Limits
-    from train.runs import open_session
+    from train.referee import Referee
+    from train.runs import configuration, open_session
 
     if threads is not None:
         torch.set_num_threads(threads)
-    where = choose_device(device)
+    group, where = processes.join(choose_device(device))
+    ctx.call_on_close(processes.leave)
     session = open_session(
         run,
         data,
-        preset=preset,
-        settings=settings,
+        config=configuration(preset, settings, resume=resume),
         resume=resume,
         device=where,
         precision=choose_precision(precision, where),
@@ -135,16 +157,22 @@ def fit(
             log_every=log_every,
             sample_every=sample_every,
             checkpoint_every=checkpoint_every,
+            fid_every=fid_every,
+            rollbacks=rollbacks,
+            tensorboard=tensorboard,
         ),
+        group=group,
+        referee=Referee.open(reference, count=fid_images) if reference is not None else None,
     )
-    for line in session.describe():
+    for line in session.describe() if group.leads else ():
         say(line)
     ending = session.fit()
     trainer, saved = session.trainer, run / checkpoint.NAME
-    where_saved = f"saved in {saved}" if saved.exists() else "nothing to save"
-    say(f"{ending} at step {trainer.step}, {trainer.images_seen:,} real images seen; {where_saved}")
+    if group.leads:
+        say(f"{ending} at step {trainer.step}, {trainer.images_seen:,} real images seen; saved in {saved}")
+        if ending == "interrupted":
+            say(f"continue with: python -m train fit --resume --data {data} --out {run}")
     if ending == "interrupted":
-        say(f"continue with: python -m train fit --resume --data {data} --out {run}")
         ctx.exit(130)  # what a shell expects of a command ended by Ctrl-C
 
 
@@ -166,6 +194,73 @@ def plot(runs: tuple[Path, ...], out: Path, growth: Path | None) -> None:
     if growth is not None:
         draw_growth(runs[0], growth, size=checkpoint.read_card(runs[0] / checkpoint.NAME).config.size)
         say(f"{growth}: {runs[0]}")
+
+
+@main.command()
+@click.option("--presets", required=True, help="Comma-separated; preset+key=value changes one of them.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of all; repeatable.")
+@click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made.")
+@click.option("--out", type=FOLDER, required=True, help="A folder for the runs, the table and the figures.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of each run.")
+@click.option("--images", type=click.IntRange(min=1), help="In place of --steps: real images that each critic sees.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, help="Runs of each recipe.")
+@click.option("--reference", type=FOLDER, help="Statistics that animegen stats made, to measure against.")
+@click.option("--fid-images", type=click.IntRange(min=20), default=5000, help="Generated images for a measurement.")
+@click.option("--fid-every", type=click.IntRange(min=1), help="Also measure during the runs.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="bf16 is autocast.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    presets: str,
+    settings: tuple[str, ...],
+    data: Path,
+    out: Path,
+    steps: int | None,
+    images: int | None,
+    seeds: int,
+    reference: Path | None,
+    fid_images: int,
+    fid_every: int | None,
+    device: Literal["auto", "cpu", "cuda"],
+    precision: Literal["auto", "fp32", "bf16"],
+    threads: int | None,
+) -> None:
+    """Train several recipes under one protocol: a table, their curves and their images.
+
+    The same command goes on where an earlier one stopped.
+
+    \b
+    Example: python -m train compare --presets dcgan-anime64,wgan-gp-anime64,wgan-gp-anime64+lambda_gp=10 \\
+                 --set size=32 --images 200000 --data data/faces32 --out runs/compared
+    """
+    import torch
+
+    from train import compare as comparison
+    from train.devices import choose_device, choose_precision
+    from train.loop import Limits
+    from train.referee import Referee
+
+    comparison.check_protocol(steps, images)
+    recipes = [comparison.Recipe.parse(name.strip()) for name in presets.split(",")]
+    if threads is not None:
+        torch.set_num_threads(threads)
+    where = choose_device(device)
+    ending = comparison.compare(
+        recipes,
+        data,
+        out,
+        protocol=comparison.Protocol(settings=settings, steps=steps, images=images, seeds=seeds),
+        referee=Referee.open(reference, count=fid_images) if reference is not None else None,
+        device=where,
+        precision=choose_precision(precision, where),
+        limits=Limits(log_every=10, fid_every=fid_every or 2**62),
+    )
+    if ending == "interrupted":
+        say("continue with the same command")
+        ctx.exit(130)
+    say(f"{out}: table.md, curves.png, grids.png of {len(recipes)} recipes with {seeds} seeds")
 
 
 @main.command()

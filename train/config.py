@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,26 +17,39 @@ PRESETS = Path(__file__).parent / "presets"
 
 Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(gt=0)]
+Weight = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Kernel = Annotated[int, Meta(ge=3, le=7)]
+
+ObjectiveName = Literal["wgan-gp", "wgan", "dcgan", "hinge", "rgan", "rgan-hinge", "ragan", "ragan-hinge"]
 
 
 class GeneratorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The generator: `z_dim` → width·size/8 channels at 4×4 → doubled up to the image's size."""
+    """The generator: `z_dim` values → its smallest stage → doubled up to the image's size."""
 
     z_dim: Positive = 128
     width: Positive = 64  # channels before the last stage; each stage towards the latent has twice as many
-    kernel: Annotated[int, Meta(ge=3, le=7)] = 4
+    kernel: Kernel = 4
+    smallest: Annotated[int, Meta(ge=2, le=8)] = 4  # side of the first stage
+    first: Literal["dense", "convolution"] = "dense"  # from the latent to the first stage
+    norm: Literal["batch", "none"] = "batch"  # after every layer but the last
+    slope: Fraction = 0.0  # of a LeakyReLU; 0 is the ReLU of Radford et al. 2016
+    output: Literal["tanh", "sigmoid"] = "tanh"
 
 
 class CriticConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The critic: halved from the image's size to 4×4, then one value an image."""
+    """The critic: halved from the image's size to its smallest stage, then one value an image."""
 
     width: Positive = 64  # channels after the first stage; each later stage has twice as many
-    kernel: Annotated[int, Meta(ge=3, le=7)] = 4
+    kernel: Kernel = 4
+    smallest: Annotated[int, Meta(ge=2, le=8)] = 4  # side of the last stage
+    last: Literal["dense", "convolution"] = "dense"  # from the last stage to the value; both are the same sum
+    norm: Literal["none", "batch", "instance", "spectral"] = "none"  # batch, instance: not in the first layer
     slope: Fraction = 0.2  # of the LeakyReLU; Radford et al. 2016
 
 
-class AdamConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Adam(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="algorithm", tag="adam"):
     """Kingma & Ba 2015."""
 
     lr: Rate = 1e-4
@@ -43,25 +57,77 @@ class AdamConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     beta2: Fraction = 0.9
 
 
+class RMSprop(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="algorithm", tag="rmsprop"):
+    """Tieleman & Hinton 2012, which Arjovsky et al. 2017 took as Adam's momentum hurt a clipped critic."""
+
+    lr: Rate = 5e-5
+    alpha: Fraction = 0.99  # torch's default, which the paper's code used
+
+
+class SGD(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="algorithm", tag="sgd"):
+    """Plain gradient descent."""
+
+    lr: Rate = 0.01
+
+
+Optimiser = Adam | RMSprop | SGD
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that decides what a run computes. Where it runs (device, precision) is not in here."""
+    """Everything that decides what a run computes. Where it runs (device, precision, processes) is not in here.
+
+    A step, in every count, is a round of `n_critic` critic steps and then `n_generator` generator steps.
+    """
 
     preset: str
     description: str = ""
-    size: Literal[8, 16, 32, 64, 128] = 64
+    size: Annotated[int, Meta(ge=8, le=256)] = 64
     channels: Literal[1, 3] = 3
-    objective: Literal["wgan-gp"] = "wgan-gp"
-    lambda_gp: Annotated[float, Meta(ge=0)] = 10.0
+    objective: ObjectiveName = "wgan-gp"
+    lambda_gp: Weight = 10.0  # wgan-gp only
+    penalty_every: Positive = 1  # critic steps from one penalty to the next; its weight is multiplied by them
+    clip: Rate = 0.01  # wgan only
+    gamma: Weight = 0.0  # zero-centred penalties R1 and R2; not with wgan-gp
+    label_noise: Share = 0.0  # share of the labels that are flipped; dcgan only
     n_critic: Positive = 5
+    n_generator: Positive = 1
     batch_size: Annotated[int, Meta(ge=2)] = 64
-    steps: Positive = 100_000  # generator steps
-    ema: Fraction = 0.999  # decay a generator step
+    batch_repeats: Positive = 1  # critic steps that see one and the same real batch
+    accumulate: Positive = 1  # parts of a batch that are computed one after the other, to save memory
+    steps: Positive = 100_000
+    epochs: Positive | None = None  # in place of `steps`: passes of the critic over the real images
+    lr_decay: Share = 0.0  # share of the run, at its end, over which the learning rates fall to 0 in a line
+    ema: Fraction = 0.999  # decay at each generator step
     flip: bool = True  # mirror half of the real images
+    augment: tuple[Literal["color", "translation", "cutout"], ...] = ()  # DiffAugment
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     generator: GeneratorConfig = GeneratorConfig()
     critic: CriticConfig = CriticConfig()
-    generator_adam: AdamConfig = AdamConfig()
-    critic_adam: AdamConfig = AdamConfig()
+    generator_optimiser: Optimiser = Adam()
+    critic_optimiser: Optimiser = Adam()
+
+    def total_steps(self, images: int) -> int:
+        """The steps of the whole run on a dataset of so many images."""
+        if self.epochs is None:
+            return self.steps
+        return math.ceil(self.epochs * images / (self.batch_size * self.n_critic))
+
+
+def sides(size: int, smallest: int) -> list[int]:
+    """The sides of the stages from the image inwards, each half of the last, rounded up: 28 → [28, 14, 7, 4].
+
+    Raises:
+        ConfigError: no halving leads to `smallest`.
+    """
+    found = [size]
+    while found[-1] > smallest:
+        found.append((found[-1] + 1) // 2)
+    if found[-1] != smallest or len(found) < 2:
+        raise ConfigError(
+            f"size {size} doesn't halve to a smallest stage of {smallest} ({' → '.join(map(str, found))}): "
+            "change size, generator.smallest or critic.smallest"
+        )
+    return found
 
 
 def preset_names() -> list[str]:
@@ -97,9 +163,25 @@ def from_mapping(table: Mapping[str, Any], *, origin: str) -> Config:
         ConfigError: an unknown key, a wrong type or a value out of range; `origin` says where it came from.
     """
     try:
-        return msgspec.convert(table, Config)
-    except msgspec.ValidationError as error:
+        config = msgspec.convert(table, Config)
+        _check(config)
+    except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{origin}: {error}") from error
+    return config
+
+
+def _check(config: Config) -> None:
+    """Refuse values that are allowed one by one and make no sense together."""
+    for part, network in (("generator", config.generator), ("critic", config.critic)):
+        found = sides(config.size, network.smallest)
+        if network.kernel % 2 == 0 and any(side % 2 for side in found[:-1]):
+            raise ConfigError(f"{part}.kernel {network.kernel} can't halve {found}: an odd side needs an odd kernel")
+    if config.label_noise and config.objective != "dcgan":
+        raise ConfigError(f"label_noise is for the objective dcgan: {config.objective} has no labels")
+    if config.gamma and config.objective == "wgan-gp":
+        raise ConfigError("gamma and lambda_gp are two penalties: give wgan-gp a gamma of 0, or take another objective")
+    if config.batch_size % config.accumulate or config.batch_size == config.accumulate:
+        raise ConfigError(f"batch_size {config.batch_size} can't be computed in {config.accumulate} equal parts of 2+")
 
 
 def to_mapping(config: Config) -> dict[str, Any]:

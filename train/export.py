@@ -28,7 +28,7 @@ from animegen.runtime import Session
 from train import checkpoint
 from train.config import to_mapping
 from train.errors import ConfigError, ExportError
-from train.networks import FIRST, Generator
+from train.networks import Generator
 
 Weights = Literal["fp32", "fp16"]
 
@@ -53,22 +53,46 @@ class ExportGraph(nn.Module):
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
-        channels = generator.shape[0]
-        first = nn.ConvTranspose2d(generator.z_dim, channels, FIRST, bias=False)
-        with torch.no_grad():
-            first.weight.copy_(generator.first.weight.T.reshape(generator.z_dim, *generator.shape))
-        layers: list[nn.Module] = [fuse_conv_bn_eval(first.eval(), generator.first_norm, transpose=True), nn.ReLU()]
+        channels, side, _ = generator.shape
+        first, bias = generator.first, None
+        if isinstance(first, nn.Linear):
+            bias = first.bias
+            first = nn.ConvTranspose2d(generator.z_dim, channels, side, bias=False)
+            with torch.no_grad():
+                first.weight.copy_(generator.first.weight.T.reshape(generator.z_dim, *generator.shape))
+        layers: list[nn.Module] = [_folded(first, generator.first_norm)]
+        if bias is not None:
+            layers.append(_Plus(bias.detach().reshape(generator.shape)))
+        layers.append(generator.first_activation)
         for stage in generator.stages:
-            convolution, norm, _relu = stage.children()
-            assert isinstance(convolution, nn.ConvTranspose2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            layers += [fuse_conv_bn_eval(convolution, norm, transpose=True), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, generator.last, nn.Tanh())
+            convolution, norm, activation = stage.children()
+            layers += [_folded(convolution, norm), activation]
+        self.layers = nn.Sequential(*layers, generator.last, generator.output)
 
     def forward(self, z: Tensor) -> Tensor:
         """uint8 images; rounding is half to even in torch and in ONNX."""
         levels = to_levels(self.layers(z[:, :, None, None]))
         return levels.round().clamp(0, 255).to(torch.uint8)
+
+
+class _Plus(nn.Module):
+    """Adds a dense layer's bias, which has a value of its own at each place."""
+
+    def __init__(self, bias: Tensor) -> None:
+        super().__init__()
+        self.bias = nn.Buffer(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return x + self.bias
+
+
+def _folded(convolution: nn.Module, norm: nn.Module) -> nn.Module:
+    assert isinstance(convolution, nn.ConvTranspose2d)
+    if isinstance(norm, nn.Identity):
+        return convolution
+    assert isinstance(norm, nn.BatchNorm2d)
+    return fuse_conv_bn_eval(convolution.eval(), norm, transpose=True)
 
 
 def to_levels(images: Tensor) -> Tensor:
@@ -141,6 +165,9 @@ def set_standing_statistics(generator: Generator, *, seed: int) -> None:
     section 4.1, "standing statistics"). The generator is in evaluation mode afterwards.
     """
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        generator.eval()
+        return
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches

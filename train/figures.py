@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,14 +20,16 @@ from animegen import motion
 from animegen.errors import DataError, UsageError
 from animegen.files import check_parent, replacing
 from animegen.images import Images
-from train.loop import METRICS, SAMPLES
+from train.log import METRICS, SCORES, read_rows
+from train.loop import SAMPLES
 
-# What a metrics row holds, and what a reader wants to know of it.
-CURVES = {
-    "critic_loss": "critic loss",
-    "generator_loss": "generator loss",
-    "wasserstein": "Wasserstein estimate E[D(x)] − E[D(x̃)]",
-    "gradient_norm": "mean ‖∇D(x̂)‖",
+# What a row of metrics holds, and what a reader wants to know of it; the second column is drawn with dashes.
+CURVES: dict[str, tuple[str, ...]] = {
+    "critic loss": ("critic_loss",),
+    "generator loss": ("generator_loss",),
+    "Wasserstein estimate E[D(x)] − E[D(x̃)]": ("wasserstein",),
+    "mean σ(D) of real (line) and generated images (dashes)": ("real_probability", "fake_probability"),
+    "mean ‖∇D(x̂)‖, where there is a penalty": ("gradient_norm",),
 }
 _SMOOTH = 20  # rows of the running mean; the rows themselves stand behind it, faint
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 8  # of a contact sheet: latents across, steps down
@@ -32,26 +37,25 @@ _SHEET_COLUMNS, _SHEET_ROWS = 8, 8  # of a contact sheet: latents across, steps 
 
 @dataclass(frozen=True)
 class Run:
-    """The metrics of one run, as columns."""
+    """The rows of one run."""
 
     name: str
-    columns: dict[str, NDArray[np.float64]]
+    metrics: list[dict[str, Any]]
+    scores: list[dict[str, Any]]  # FIDs, where they were measured
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Read `metrics.jsonl`.
+        """Read `metrics.jsonl`, and `fid.jsonl` where there is one.
 
         Raises:
             DataError: no metrics.
         """
-        try:
-            lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise DataError(f"{folder} holds no {METRICS}: name a run that python -m train fit has written") from error
-        rows = [json.loads(line) for line in lines if line.endswith("}")]
-        if not rows:
+        if not (folder / METRICS).is_file():
+            raise DataError(f"{folder} holds no {METRICS}: name a run that python -m train fit has written")
+        metrics = read_rows(folder / METRICS)
+        if not metrics:
             raise DataError(f"{folder / METRICS} has no rows yet: train for some more steps")
-        return cls(folder.resolve().name, {key: np.array([row[key] for row in rows], float) for key in rows[0]})
+        return cls(folder.resolve().name, metrics, read_rows(folder / SCORES))
 
 
 def plot_curves(folders: Sequence[Path], out: Path) -> None:
@@ -62,28 +66,63 @@ def plot_curves(folders: Sequence[Path], out: Path) -> None:
         UsageError: an extension other than .png, .pdf or .svg.
         OutputError: the path can't be written.
     """
-    form = out.suffix.lower().removeprefix(".")
-    if form not in {"png", "pdf", "svg"}:
-        raise UsageError(f"{out} has the extension {out.suffix!r}: curves are drawn as .png, .pdf or .svg")
-    check_parent(out)
+    form = check_form(out)
     runs = [Run.read(folder) for folder in folders]
 
-    from matplotlib.figure import Figure
+    figure = Figure(figsize=(15, 8), layout="constrained")
+    *panels, last = figure.subplots(2, 3).flat
+    for axes, (title, keys) in zip(panels, CURVES.items(), strict=True):
+        _panel(axes, title, [(run.name, run.metrics) for run in runs], keys, smooth=True)
+    _panel(last, "FID, where it was measured", [(run.name, run.scores) for run in runs], ("fid",), smooth=False)
+    handles = [Line2D([], [], color=f"C{k}", label=run.name) for k, run in enumerate(runs)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(runs)), fontsize=9)
+    save_figure(figure, out, form)
 
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    for axes, (key, title) in zip(figure.subplots(2, 2).flat, CURVES.items(), strict=True):
-        for k, run in enumerate(runs):
-            seen, values = run.columns["images_seen"], run.columns[key]
-            axes.plot(seen, values, color=f"C{k}", alpha=0.2, linewidth=0.8)
-            axes.plot(seen, running_mean(values), color=f"C{k}", label=run.name)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("real images seen")
+
+def _panel(
+    axes: Axes, title: str, runs: Sequence[tuple[str, list[dict[str, Any]]]], keys: tuple[str, ...], *, smooth: bool
+) -> None:
+    """Curves of `keys` for each run; one that has none of them has no curve, and the scale follows the others."""
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("real images seen")
+    axes.grid(alpha=0.3)
+    settled = []
+    for k, (_name, rows) in enumerate(runs):
+        for key, style in zip(keys, ("-", "--"), strict=False):
+            points = np.array([(row["images_seen"], row[key]) for row in rows if key in row], float)
+            if not len(points):
+                continue
+            seen, values = points.T
+            if smooth:
+                axes.plot(seen, values, style, color=f"C{k}", alpha=0.2, linewidth=0.8)
+                values = running_mean(values)
+            axes.plot(seen, values, style, color=f"C{k}", marker="" if smooth else "o", markersize=3)
+            settled.append(values[len(values) // 20 if smooth else 0 :])
+    if settled:
         # The first steps tower over all that follows; the curve worth reading is the rest.
-        later = np.concatenate([run.columns[key][len(run.columns[key]) // 20 :] for run in runs])
+        later = np.concatenate(settled)
         margin = 0.05 * (np.ptp(later) or 1)
         axes.set_ylim(later.min() - margin, later.max() + margin)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+    else:
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="grey")
+
+
+def check_form(out: Path) -> str:
+    """The form that the extension of `out` names.
+
+    Raises:
+        UsageError: an extension other than .png, .pdf or .svg.
+        OutputError: its folder isn't there.
+    """
+    form = out.suffix.lower().removeprefix(".")
+    if form not in {"png", "pdf", "svg"}:
+        raise UsageError(f"{out} has the extension {out.suffix!r}: figures are drawn as .png, .pdf or .svg")
+    check_parent(out)
+    return form
+
+
+def save_figure(figure: Figure, out: Path, form: str) -> None:
+    """Draw a figure into a file; on an error nothing is left there."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, dpi=110)
     with replacing(out) as temporary:

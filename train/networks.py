@@ -1,7 +1,7 @@
-"""One DCGAN-family generator and critic, built by a loop over stages. Size, width and kernel are data.
+"""One DCGAN-family generator and critic, built by a loop over stages. Size, width, kernel and norm are data.
 
-Radford et al. 2016 (arXiv 1511.06434). The first stage is 4×4; each of the log₂(size/4) others doubles or
-halves the side with a stride of 2.
+Radford et al. 2016 (arXiv 1511.06434). Between the smallest stage and the image each stage doubles the side with a
+stride of 2.
 """
 
 from __future__ import annotations
@@ -11,60 +11,103 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
-from train.config import Config
+from train.config import Config, sides
+from train.processes import BatchNorm
 
-FIRST = 4  # side of the smallest stage
 STRIDE = 2
 
 
 class Generator(nn.Module):
     """Latents float [N, z_dim] → images float [N, channels, size, size] in [−1, 1].
 
-    Linear to 4×4, then transposed convolutions; BatchNorm and ReLU after each but the last, which ends in tanh.
+    A dense layer or a transposed convolution to the smallest stage, then transposed convolutions; a norm and a
+    ReLU after each but the last, which ends in tanh or in 2σ − 1.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        kernel, widths = config.generator.kernel, _widths(config.size, config.generator.width)[::-1]
-        self.shape = (widths[0], FIRST, FIRST)
-        self.z_dim = config.generator.z_dim
-        # BatchNorm subtracts the mean, so a bias before it would do nothing.
-        self.first = nn.Linear(self.z_dim, math.prod(self.shape), bias=False)
-        self.first_norm = nn.BatchNorm2d(widths[0])
+        own = config.generator
+        stages = sides(config.size, own.smallest)[::-1]
+        widths = [own.width * 2**stage for stage in range(len(stages) - 1)][::-1]
+        bias = own.norm == "none"  # BatchNorm subtracts the mean, so a bias before it would do nothing
+        self.z_dim = own.z_dim
+        self.shape = (widths[0], own.smallest, own.smallest)
+        self.first: nn.Linear | nn.ConvTranspose2d
+        if own.first == "dense":
+            self.first = nn.Linear(own.z_dim, math.prod(self.shape), bias=bias)
+        else:
+            self.first = nn.ConvTranspose2d(own.z_dim, widths[0], own.smallest, bias=bias)
+        self.first_norm = _norm(own.norm, widths[0])
+        self.first_activation = _rectifier(own.slope)
         self.stages = nn.ModuleList(
-            nn.Sequential(_upward(before, after, kernel, bias=False), nn.BatchNorm2d(after), nn.ReLU())
-            for before, after in pairwise(widths)
+            nn.Sequential(
+                _upward(widths[k], widths[k + 1], own.kernel, stages[k : k + 2], bias=bias),
+                _norm(own.norm, widths[k + 1]),
+                _rectifier(own.slope),
+            )
+            for k in range(len(widths) - 1)
         )
-        self.last = _upward(widths[-1], config.channels, kernel, bias=True)
-        self.apply(_init_generator)
+        self.last = _upward(widths[-1], config.channels, own.kernel, stages[-2:], bias=True)
+        self.output = nn.Tanh() if own.output == "tanh" else Sigmoid()
+        for layer in self.modules():
+            _init_generator(layer, normed=own.norm == "batch", slope=own.slope)
 
     def forward(self, z: Tensor) -> Tensor:
         """Images in [−1, 1] from latents."""
-        x = torch.relu(self.first_norm(self.first(z).unflatten(1, self.shape)))
+        x = (
+            self.first(z).unflatten(1, self.shape)
+            if isinstance(self.first, nn.Linear)
+            else self.first(z[:, :, None, None])
+        )
+        x = self.first_activation(self.first_norm(x))
         for stage in self.stages:
             x = stage(x)
-        return torch.tanh(self.last(x))
+        images: Tensor = self.output(self.last(x))
+        return images
+
+
+class Sigmoid(nn.Module):
+    """2σ(x) − 1: the sigmoid of a generator of images in [0, 1], in this house's range of [−1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape, in [−1, 1]."""
+        return torch.sigmoid(x) * 2 - 1
 
 
 class Critic(nn.Sequential):
     """Images float [N, channels, size, size] in [−1, 1] → one unbounded value each: [N].
 
-    Strided convolutions with LeakyReLU, then one linear value. No BatchNorm, which would tie the images of a
-    batch together and make a penalty on each one's gradient meaningless (Gulrajani et al. 2017, section 4),
-    and no sigmoid. It is a plain chain, which the closed form in `penalty` walks backwards.
+    Strided convolutions with LeakyReLU, then one linear value; a sigmoid, where an objective has one, is in its loss.
+    It is a plain chain, which the closed form in `penalty` walks backwards where nothing is normalised.
+
+    Attributes:
+        batched: whether the images of a batch see one another. Then real and generated ones must not share a pass.
     """
 
     def __init__(self, config: Config) -> None:
-        kernel, slope = config.critic.kernel, config.critic.slope
+        own = config.critic
+        stages = sides(config.size, own.smallest)
+        widths = [config.channels, *(own.width * 2**stage for stage in range(len(stages) - 1))]
         layers: list[nn.Module] = []
-        before: int = config.channels
-        for after in _widths(config.size, config.critic.width):
-            convolution = nn.Conv2d(before, after, kernel, STRIDE, padding=(kernel - 1) // 2)
-            layers += [convolution, nn.LeakyReLU(slope)]
-            before = after
-        super().__init__(*layers, nn.Flatten(), nn.Linear(before * FIRST * FIRST, 1), nn.Flatten(0))
-        self.apply(lambda module: _init_critic(module, slope))
+        for before, after in pairwise(widths):
+            # Radford et al. 2016: the first layer isn't normalised; the spectral norm is for every layer.
+            normed = own.norm in {"batch", "instance"} and bool(layers)
+            layers.append(nn.Conv2d(before, after, own.kernel, STRIDE, padding=(own.kernel - 1) // 2, bias=not normed))
+            if normed:
+                layers.append(_norm(own.norm, after))
+            layers.append(nn.LeakyReLU(own.slope))
+        if own.last == "dense":
+            layers += [nn.Flatten(), nn.Linear(widths[-1] * own.smallest**2, 1)]
+        else:
+            layers.append(nn.Conv2d(widths[-1], 1, own.smallest))
+        for layer in layers:
+            _init_critic(layer, normed=own.norm == "batch", slope=own.slope)
+            if own.norm == "spectral" and isinstance(layer, nn.Conv2d | nn.Linear):
+                spectral_norm(layer)
+        super().__init__(*layers, nn.Flatten(0))
+        self.batched = own.norm == "batch"
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -72,40 +115,60 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _widths(size: int, width: int) -> list[int]:
-    """Channels of the stages from the image towards 4×4: width, and twice as many at each further stage."""
-    stages = int(math.log2(size // FIRST))
-    return [width * 2**stage for stage in range(stages)]
-
-
-def _upward(before: int, after: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:
-    """Twice the side exactly: 2(h−1) − 2p + k + output_padding = 2h."""
-    return nn.ConvTranspose2d(
-        before, after, kernel, STRIDE, padding=(kernel - 1) // 2, output_padding=kernel % 2, bias=bias
-    )
-
-
-def _init_generator(module: nn.Module) -> None:
-    # Radford et al. 2016, section 4; the scale of BatchNorm as in the authors' code.
-    if isinstance(module, nn.Linear | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, mean=1, std=0.02)
-        nn.init.zeros_(module.bias)
-
-
-def _init_critic(module: nn.Module, slope: float) -> None:
-    # He et al. 2015: without normalisation, weights of 0.02 would shrink the signal at every layer.
-    if isinstance(module, nn.Linear | nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, a=slope)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
 def initial_networks(config: Config) -> tuple[Generator, Critic]:
     """Generator and critic with the weights that `config.seed` names, on the CPU; the global random state is kept."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
         return Generator(config), Critic(config)
+
+
+def _upward(before: int, after: int, kernel: int, ends: list[int], *, bias: bool) -> nn.ConvTranspose2d:
+    """From one side to the next: 2(h−1) − 2p + k + output_padding."""
+    padding = (kernel - 1) // 2
+    missing = ends[1] - (STRIDE * (ends[0] - 1) - 2 * padding + kernel)
+    return nn.ConvTranspose2d(before, after, kernel, STRIDE, padding=padding, output_padding=missing, bias=bias)
+
+
+def _norm(name: str, channels: int) -> nn.Module:
+    if name == "batch":
+        return BatchNorm(channels)
+    if name == "instance":
+        return nn.InstanceNorm2d(channels, affine=True)
+    return nn.Identity()
+
+
+def _rectifier(slope: float) -> nn.Module:
+    return nn.LeakyReLU(slope) if slope else nn.ReLU()
+
+
+def _init_generator(layer: nn.Module, *, normed: bool, slope: float) -> None:
+    if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
+        if normed:  # Radford et al. 2016, section 4
+            std = 0.02
+        else:
+            # He et al. 2015: without a norm the signal must keep its size. A value of a transposed convolution
+            # sums (kernel/stride)² of its taps of each input channel.
+            taps = 1.0 if isinstance(layer, nn.Linear) else max(1.0, (layer.kernel_size[0] / STRIDE) ** 2)
+            inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+            if isinstance(layer, nn.ConvTranspose2d) and layer.stride[0] == 1:
+                taps = 1.0
+            std = nn.init.calculate_gain("leaky_relu", slope) / math.sqrt(inputs * taps)
+        nn.init.normal_(layer.weight, std=std)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    elif isinstance(layer, nn.BatchNorm2d):  # as in the code of Radford et al.
+        nn.init.normal_(layer.weight, mean=1, std=0.02)
+        nn.init.zeros_(layer.bias)
+
+
+def _init_critic(layer: nn.Module, *, normed: bool, slope: float) -> None:
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        if normed:
+            nn.init.normal_(layer.weight, std=0.02)
+        else:  # He et al. 2015: without BatchNorm, weights of 0.02 would shrink the signal at every layer
+            nn.init.kaiming_normal_(layer.weight, a=slope)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    elif isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, mean=1, std=0.02)
+        nn.init.zeros_(layer.bias)

@@ -30,6 +30,14 @@ def gradient_penalty(gradient: Tensor) -> tuple[Tensor, Tensor]:
     return ((norms - 1) ** 2).mean(), norms.detach().mean()
 
 
+def zero_centred_penalty(gradient: Tensor) -> Tensor:
+    """E[‖∇D‖²] for gradients [N, C, H, W]: Mescheder et al. 2018 (arXiv 1801.04406), equation 9, without its γ/2.
+
+    On real images it is R1, on generated ones R2.
+    """
+    return (gradient.float().flatten(1) ** 2).sum(1).mean()
+
+
 def form_for(critic: nn.Module) -> Form:
     """Which form `input_gradient` uses for this critic."""
     chain = isinstance(critic, nn.Sequential) and all(_can_reverse(layer) for layer in critic)
@@ -68,7 +76,7 @@ def closed_form(critic: nn.Module, x: Tensor) -> Tensor:
 
 
 def _can_reverse(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.Conv2d):
+    if type(layer) is nn.Conv2d:  # a spectral norm makes it a class of its own, whose weight is no constant
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     return type(layer) in (nn.Linear, nn.LeakyReLU, nn.ReLU, nn.Flatten)
 

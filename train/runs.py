@@ -10,10 +10,11 @@ import torch
 from animegen.errors import DataError, OutputError, UsageError
 from animegen.files import check_parent
 from train import checkpoint
-from train.checkpoint import CheckpointCard
 from train.config import Config, load_config
 from train.data import Dataset
 from train.loop import Limits, Session
+from train.processes import ALONE, Group
+from train.referee import Referee
 from train.trainer import Precision, Trainer
 
 
@@ -21,19 +22,20 @@ def open_session(
     run: Path,
     data: Path,
     *,
-    preset: str | None,
-    settings: Sequence[str] = (),
+    config: Config | None,
     resume: bool = False,
     device: torch.device,
     precision: Precision,
     limits: Limits,
+    group: Group = ALONE,
+    referee: Referee | None = None,
 ) -> Session:
-    """Start a new run of a preset in the folder `run`, or resume the one that is there.
+    """Start a new run in the folder `run`, or resume the one that is there.
 
-    A resumed run keeps its configuration; a `preset` given with it must be the same one.
+    A resumed run keeps its configuration; one that is given with it must be the same.
 
     Raises:
-        UsageError: no preset for a new run, or settings without one.
+        UsageError: no configuration for a new run.
         CheckpointError: nothing to resume, a damaged checkpoint, another configuration or other data.
         DataError: no dataset, or one that doesn't fit the preset.
         OutputError: the folder holds a run and `resume` is off, or can't be made.
@@ -42,7 +44,10 @@ def open_session(
     earlier = checkpoint.read_card(saved) if resume else None
     if not resume and saved.exists():
         raise OutputError(f"{run} already holds a run: add --resume to continue it, or name another folder")
-    config = _configuration(preset, settings, earlier)
+    if config is None:
+        if earlier is None:
+            raise UsageError("a new run needs --preset: see python -m train presets")
+        config = earlier.config
     dataset = Dataset.open(data)
     if earlier is not None:
         checkpoint.check_same(earlier, config, dataset.card.sha256)
@@ -52,20 +57,24 @@ def open_session(
             f"{data} has images of {has[0]}×{has[0]} with {has[1]} channels, and the preset {config.preset} wants "
             f"{wants[0]}×{wants[0]} with {wants[1]}: prepare it with --size {wants[0]}"
         )
-    trainer = Trainer(config, dataset.images, device=device, precision=precision)
+    trainer = Trainer(config, dataset.images, device=device, precision=precision, group=group)
     if earlier is not None:
         checkpoint.restore(saved, trainer)
     else:
         check_parent(run)
         run.mkdir(exist_ok=True)
-    return Session(trainer, dataset, run, limits, earlier)
+    return Session(trainer, dataset, run, limits, earlier, referee)
 
 
-def _configuration(preset: str | None, settings: Sequence[str], earlier: CheckpointCard | None) -> Config:
+def configuration(preset: str | None, settings: Sequence[str], *, resume: bool) -> Config | None:
+    """The configuration that is asked for; None for the one of the run that is resumed.
+
+    Raises:
+        UsageError: settings without a preset to change.
+        ConfigError: an unknown preset, or values that can't be.
+    """
     if preset is not None:
         return load_config(preset, settings)
-    if earlier is None:
-        raise UsageError("a new run needs --preset: see python -m train presets")
-    if settings:
+    if resume and settings:
         raise UsageError("--set changes a preset, and a resumed run keeps its own values: leave --set out")
-    return earlier.config
+    return None

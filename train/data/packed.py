@@ -1,4 +1,4 @@
-"""Pictures packed once into one uint8 array with a hash, and the batches drawn from it."""
+"""The packed dataset: one uint8 array with a hash and a card, and how it is made."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import BinaryIO
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from animegen.errors import DataError
 from animegen.files import replacing_folder
 from animegen.images import Images
-from animegen.sources import Broken, Source
+from animegen.sources import Broken
+from train.data import origins
+from train.data.origins import Channels, Origin
 
 FORMAT = 1
-RESIZE = "centre square crop, Pillow LANCZOS (antialiased)"
-
-_STREAM_ORDER, _STREAM_FLIP = 1, 2
+CROP = "centre square crop"
+RESIZE = "Pillow LANCZOS (antialiased)"
+GREY = "grey (ITU-R 601 luma)"  # Pillow's conversion of RGB to L
 
 
 class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,8 +33,8 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     count: int
     size: int
     channels: int
-    resize: str
-    source: str  # the name of the folder or zip, without the way to it
+    resize: str  # the crop, the resampling and the conversion to grey, as far as there were any
+    source: str  # the name of the folder, zip or published dataset, without the way to it
     sha256: str  # of the shape and the pixels, so the same pictures have the same hash wherever they lie
     broken: list[str]  # files that had a picture's extension and could not be decoded
     ignored: int  # files with another extension
@@ -71,91 +72,76 @@ class Dataset:
 
 
 def prepare(
-    source: Path, out: Path, *, size: int, each: Callable[[Image.Image | Broken], None] = lambda _: None
+    source: Path,
+    out: Path,
+    *,
+    size: int,
+    channels: Channels | None = None,
+    each: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> DatasetCard:
     """Decode, crop and resize every picture of `source`, and write them to the new folder `out`.
 
-    Memory stays constant; `each` is told of every file, for a progress bar. The same pictures give the
-    same hash, whatever the file system's order.
+    `source` is a folder, a zip or a published dataset, as `origins` tells; `channels` are by default its own.
+    Memory stays constant, but for the published dataset that torchvision holds as a whole. `each` is told how
+    many files are done, of how many, for a progress bar. The same pictures give the same hash, whatever the file
+    system's order.
 
     Raises:
         DataError: no source, or no picture in it that can be decoded.
+        MissingPackageError: a published dataset that needs torchvision.
         OutputError: `out` already holds something or can't be written; nothing is left behind.
     """
-    pictures = Source(source)
-    if not pictures:
-        raise DataError(f"{source} holds no images ({pictures.ignored} other files): name a folder or a zip of images")
+    origin = origins.find(source)
+    if not origin.count:
+        raise DataError(f"{source} holds no images ({origin.ignored} other files): name a folder or a zip of images")
+    channels = channels or origin.channels
     broken: list[str] = []
     count = 0
+    fits = True  # no picture had to be cropped or resized
     with replacing_folder(out) as folder:
         with (folder / "images.npy").open("wb") as file:
-            _write_header(file, (0, size, size, 3))
-            for picture in pictures.read():
+            _write_header(file, (0, size, size, channels))
+            for done, picture in enumerate(origin.read(), start=1):
                 if isinstance(picture, Broken):
                     broken.append(picture.name)
                 else:
-                    square = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+                    fits = fits and picture.size == (size, size)
+                    converted = picture.convert("L" if channels == 1 else "RGB")
+                    square = ImageOps.fit(converted, (size, size), Image.Resampling.LANCZOS)
                     file.write(square.tobytes())
                     count += 1
-                each(picture)
+                each(done, origin.count)
             if count == 0:
                 raise DataError(f"{source} holds no image that can be decoded: all {len(broken)} files are broken")
             # numpy leaves room in the header for the first axis to grow, so the pixels stay where they are.
             file.seek(0)
-            _write_header(file, (count, size, size, 3))
+            _write_header(file, (count, size, size, channels))
             file.flush()
             os.fsync(file.fileno())
         card = DatasetCard(
             format=FORMAT,
             count=count,
             size=size,
-            channels=3,
-            resize=RESIZE,
-            source=source.resolve().name,
+            channels=channels,
+            resize=_rule(origin, size, channels, fits=fits),
+            source=origin.name,
             sha256=_hash(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)),
             broken=broken,
-            ignored=pictures.ignored,
+            ignored=origin.ignored,
         )
         (folder / "dataset.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
     return card
 
 
-class Batches:
-    """Real images in an order that is a function of the seed alone: batch k is the same in every process.
-
-    Every image comes once an epoch; a batch may span two. With `flip`, half of the images are mirrored.
-    """
-
-    def __init__(self, images: Images, *, batch_size: int, seed: int, flip: bool) -> None:
-        if batch_size > len(images):
-            raise DataError(
-                f"the dataset has {len(images)} images, fewer than a batch of {batch_size}: "
-                "use more images or a smaller batch_size"
-            )
-        self._images = images
-        self._batch_size = batch_size
-        self._seed = seed
-        self._flip = flip
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
-
-    def batch(self, k: int) -> Images:
-        """Batch number `k`, counted from 0: uint8 [batch_size, H, W, C]."""
-        count = len(self._images)
-        position = np.arange(k * self._batch_size, (k + 1) * self._batch_size)
-        rows = np.concatenate(
-            [self._epoch(epoch)[position[position // count == epoch] % count] for epoch in np.unique(position // count)]
-        )
-        images = self._images[rows]
-        if self._flip:
-            mirrored = np.random.default_rng([self._seed, _STREAM_FLIP, k]).random(self._batch_size) < 0.5
-            images[mirrored] = images[mirrored, :, ::-1]
-        return np.asarray(images)
-
-    def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        if self._order[0] != epoch:
-            rng = np.random.default_rng([self._seed, _STREAM_ORDER, epoch])
-            self._order = (epoch, rng.permutation(len(self._images)))
-        return self._order[1]
+def _rule(origin: Origin, size: int, channels: Channels, *, fits: bool) -> str:
+    """What was done to the pictures, in the card's words."""
+    if fits:
+        parts = [origin.crop or "", f"no resize: every picture was {size}×{size}"]
+    else:
+        parts = [origin.crop or CROP, RESIZE]
+    if channels < origin.channels:
+        parts.append(GREY)
+    return ", ".join(part for part in parts if part)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,120 @@
+"""The benchmark of a training step: both of its loops compute the same, and it runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from types import ModuleType
+
+import pytest
+from conftest import ROOT, TINY
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn
+
+from train import penalty
+from train.config import load_config
+from train.trainer import Trainer
+
+SCRIPT = ROOT / "benchmarks" / "train_step.py"
+LOOPS, KINDS = ("textbook", "ours"), ("critic", "generator")
+
+
+@pytest.fixture(scope="module")
+def train_step() -> ModuleType:
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("train_step", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def gradients(network: nn.Module) -> list[Tensor]:
+    return [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("step", KINDS)
+def test_both_loops_compute_the_same_gradients(
+    step: str, train_step: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(TINY[1], TINY[3::2])
+    images = train_step.random_images(config)
+    trainer = Trainer(config, images, device=torch.device("cpu"), precision="fp32")
+    textbook = train_step.Textbook(trainer, images)
+    drawn: dict[str, Tensor] = {}
+    original = penalty.interpolates
+
+    def interpolates(x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor:
+        drawn.update(x_real=x_real, epsilon=epsilon)
+        return original(x_real, x_fake, epsilon)
+
+    # The trainer's own random numbers, seen where they are used.
+    monkeypatch.setattr(penalty, "interpolates", interpolates)
+    trainer.generator.register_forward_pre_hook(lambda _, inputs: drawn.update(z=inputs[0]))
+    if step == "critic":
+        trainer._critic_step(0)
+        textbook.critic_step(drawn["x_real"], drawn["z"], drawn["epsilon"])
+        ours, theirs = gradients(trainer.critic), gradients(textbook.critic)
+        assert len(ours) == len(list(trainer.critic.parameters()))
+    else:
+        trainer._generator_step()
+        textbook.generator_step(drawn["z"])
+        ours, theirs = gradients(trainer.generator), gradients(textbook.generator)
+        assert len(ours) == len(list(trainer.generator.parameters()))
+        assert gradients(textbook.critic)  # the work that ours leaves out
+    assert len(ours) == len(theirs)
+    assert sum(gradient.norm() > 1e-3 for gradient in theirs) >= len(theirs) - 1  # the critic's last bias has none
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).norm() <= 1e-4 * other.norm() + 1e-6
+
+
+def test_the_report(
+    train_step: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = {kind: {loop: {"before": 200.0, "peak": 300.0} for loop in LOOPS} for kind in KINDS}
+    monkeypatch.setattr(train_step, "memory_of_children", lambda _: memory)
+    arguments = ["train_step.py", *TINY, "--steps", "1", "--repeats", "2", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--json"])
+    train_step.main()
+    report = json.loads(capsys.readouterr().out)
+    assert report["penalty"].startswith("closed form")
+    assert {"processor", "device", "precision", "threads", "torch"} <= report.keys()
+    for kind in KINDS:
+        assert report["results"][kind]["ratio"]["median"] > 0
+        for loop in LOOPS:
+            speed = report["results"][kind][loop]
+            assert 0 < speed["fastest_ms"] <= speed["median_ms"] <= speed["slowest_ms"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    train_step.main()
+    shown = capsys.readouterr().out
+    for words in (
+        "closed form",
+        "device cpu",
+        "images/s",
+        "peak 300 MB",
+        "critic    step, ratio",
+        "2 critic steps and",
+    ):
+        assert words in shown
+
+
+def test_peak_memory_is_that_of_a_process_of_its_own(train_step: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_step, "LOOPS", LOOPS[:1])
+    monkeypatch.setattr(train_step, "STEPS", KINDS[:1])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    memory = train_step.memory_of_children([*TINY, "--device", "cpu"])["critic"]["textbook"]
+    assert 50 < memory["before"] <= memory["peak"] < 3000
+
+
+@pytest.mark.parametrize("wrong", ["--preset=no", "--set=n_critic=0"])
+def test_bad_input(
+    wrong: str, train_step: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train_step.py", wrong])
+    with pytest.raises(SystemExit, match="2"):
+        train_step.main()
+    assert "error: " in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""Recipes under one protocol."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY, Run, assert_error
+from PIL import Image
+
+pytest.importorskip("torch")
+
+from train import checkpoint
+from train.compare import Protocol, Recipe
+from train.errors import ConfigError
+
+SMALL = [part for setting in TINY[3::2] for part in ("--set", setting) if not setting.startswith("n_critic")]
+THREE = "wgan-gp-64+n_critic=2,dcgan-anime64,wgan-gp-64+lambda_gp=5.0+n_critic=1"
+
+
+def test_a_recipe_is_a_preset_with_changes() -> None:
+    recipe = Recipe.parse("wgan-gp-anime64+lambda_gp=10.0+n_critic=1")
+    protocol = Protocol(settings=("size=32", "batch_size=50"), steps=None, images=1001, seeds=1)
+    config = protocol.configuration(recipe, 7)
+    assert (config.preset, config.size, config.lambda_gp, config.n_critic, config.seed) == (
+        "wgan-gp-anime64", 32, 10, 1, 7,
+    )  # fmt: skip
+    assert (config.steps, config.epochs) == (21, None)  # 1001 images in batches of 50
+    assert protocol.configuration(Recipe.parse("wgan-gp-anime64"), 0).steps == 11  # two critic steps a step
+    for wrong in ("no-such", "wgan-gp-64+", "wgan-gp-64+lambda_gp=-1"):
+        with pytest.raises(ConfigError):
+            Recipe.parse(wrong)
+
+
+def test_a_comparison_without_a_referee(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared"
+    arguments = ["--presets", THREE, *SMALL, "--data", tiny_data, "--out", out, "--images", 64, "--threads", 1]
+    done = train("compare", *arguments, "--seeds", 2)
+    assert done.returncode == 0, done.stderr.decode()
+    table = (out / "table.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
+    assert [row[:3] for row in rows] == [
+        ["`wgan-gp-64+n_critic=2`", "4", "64"],
+        ["`dcgan-anime64`", "8", "64"],
+        ["`wgan-gp-64+lambda_gp=5.0+n_critic=1`", "8", "64"],
+    ]
+    assert all("±" in row[3] for row in rows)
+    assert "2 seeds each" in table
+    for name in ("curves.png", "grids.png"):
+        with Image.open(out / name) as picture:
+            assert picture.size[0] > 500
+    weights = {}
+    for seed in (0, 1):
+        saved = out / "runs" / f"dcgan-anime64-seed{seed}" / checkpoint.NAME
+        assert checkpoint.read_card(saved).config.seed == seed
+        weights[seed] = saved.read_bytes()
+    assert weights[0] != weights[1]
+    # The same command finds all of it done.
+    again = train("compare", *arguments, "--seeds", 2)
+    assert again.returncode == 0
+    assert "step" not in again.stderr.decode()
+    assert (out / "table.md").read_text() == table
+
+
+def test_a_stopped_comparison_goes_on(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared"
+    arguments = ["compare", "--presets", "wgan-gp-64,wgan-anime64", *SMALL, "--data", str(tiny_data), "--out", str(out)]
+    arguments += ["--steps", "40", "--seeds", "1", "--threads", "1"]
+    with subprocess.Popen([sys.executable, "-m", "train", *arguments], cwd=ROOT, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if line.startswith(b"step 10/"):
+                process.send_signal(signal.SIGINT)
+                break
+        said = process.stderr.read().decode()
+    assert process.returncode == 130, said
+    assert "continue with the same command" in said
+    assert not (out / "table.md").exists()
+    stopped = checkpoint.read_card(out / "runs" / "wgan-gp-64-seed0" / checkpoint.NAME).step
+    assert 10 <= stopped < 40
+    done = train(*arguments)
+    assert done.returncode == 0, done.stderr.decode()
+    card = checkpoint.read_card(out / "runs" / "wgan-gp-64-seed0" / checkpoint.NAME)
+    assert (card.step, card.sessions) == (40, 2)
+    assert (out / "table.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--presets", "wgan-gp-64"], ["--steps", "--images"]),
+        (["--presets", "wgan-gp-64", "--steps", "3", "--images", "3"], ["either"]),
+        (["--presets", "wgan-gp-64,no-such", "--steps", "3"], ["no-such", "wgan-gp-64"]),
+        (["--presets", "wgan-gp-64+lambda_gp=x", "--steps", "3"], ["lambda_gp"]),
+    ],
+)
+def test_bad_input(train: Run, tiny_data: Path, tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    done = train("compare", *arguments, *SMALL, "--data", tiny_data, "--out", tmp_path / "out")
+    assert_error(done, 2, *words)
+    assert not (tmp_path / "out").exists()

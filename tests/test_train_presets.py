@@ -1,0 +1,181 @@
+"""Each preset against the table it reproduces: its networks, its protocol, and 20 steps at its real architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import picture_zip
+
+torch = pytest.importorskip("torch")
+
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from animegen import Generator
+from train.config import SGD, Adam, Config, RMSprop, load_config, preset_names
+from train.data import prepare
+from train.export import export
+from train.loop import Limits
+from train.networks import initial_networks
+from train.penalty import form_for
+from train.processes import BatchNorm
+from train.runs import open_session
+
+ANIME64 = [(512, 256, 5), (256, 128, 5), (128, 64, 5), (64, 3, 5)]
+ANIME64_CRITIC = [(3, 64, 5), (64, 128, 5), (128, 256, 5), (256, 512, 5)]
+CIFAR32 = [(512, 256, 5), (256, 128, 5), (128, 3, 5)]
+CIFAR32_CRITIC = [(3, 128, 5), (128, 256, 5), (256, 512, 5)]
+MNIST28 = [(224, 112, 5), (112, 56, 5), (56, 28, 5), (28, 1, 5)]
+MNIST28_CRITIC = [(1, 28, 5), (28, 56, 5), (56, 112, 5)]
+IN32 = [(100, 256, 4), (256, 128, 4), (128, 64, 4), (64, 3, 4)]
+IN32_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4), (256, 1, 4)]
+SIZE64 = [(512, 256, 4), (256, 128, 4), (128, 64, 4), (64, 3, 4)]
+SIZE64_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4), (256, 512, 4)]
+
+# Latent, generator's and critic's convolutions (in, out, kernel), critic's norm.
+NETWORKS = {
+    "wgan-gp-64": (128, ANIME64, ANIME64_CRITIC, "none"),
+    "wgan-gp-anime64": (100, ANIME64, ANIME64_CRITIC, "none"),
+    "wgan-anime64": (100, ANIME64, ANIME64_CRITIC, "none"),
+    "dcgan-anime64": (100, ANIME64, ANIME64_CRITIC, "batch"),
+    "dcgan-noisy-anime64": (4096, ANIME64, ANIME64_CRITIC, "batch"),
+    "rgan-anime64": (100, ANIME64, ANIME64_CRITIC, "batch"),
+    "rgan-hinge-anime64": (100, ANIME64, ANIME64_CRITIC, "batch"),
+    "ragan-anime64": (100, ANIME64, ANIME64_CRITIC, "batch"),
+    "ragan-hinge-anime64": (100, ANIME64, ANIME64_CRITIC, "batch"),
+    "dcgan-cifar32": (100, CIFAR32, CIFAR32_CRITIC, "batch"),
+    "wgan-cifar32": (100, CIFAR32, CIFAR32_CRITIC, "batch"),
+    "wgan-gp-cifar32": (100, CIFAR32, CIFAR32_CRITIC, "batch"),
+    "wgan-gp-mnist28": (128, MNIST28, MNIST28_CRITIC, "none"),
+    "wgan-gp-mnist28-paper": (128, MNIST28, MNIST28_CRITIC, "none"),
+    "wgan-gp-cifar32-in": (100, IN32, IN32_CRITIC, "instance"),
+    "wgan-gp-celeba32-in": (100, IN32, IN32_CRITIC, "instance"),
+    "wgan-gp-anime32-in": (100, IN32, IN32_CRITIC, "instance"),
+    "r3gan-64": (128, SIZE64, SIZE64_CRITIC, "none"),
+    "sngan-64": (128, SIZE64, SIZE64_CRITIC, "spectral"),
+    "anime-face-64": (128, SIZE64, [(3, 32, 4), (32, 64, 4), (64, 128, 4), (128, 256, 4)], "none"),
+}
+
+ADAM1, ADAM2, ADAM_IN = (Adam(lr=1e-4, beta1=0, beta2=0.9), Adam(lr=2e-4, beta1=0.5, beta2=0.999),
+                         Adam(lr=1e-4, beta1=0.5, beta2=0.999))  # fmt: skip
+# Objective, optimiser of both sides, batch, critic steps a round, and what else the report says.
+PROTOCOLS: dict[str, tuple[str, object, int, int, dict[str, object]]] = {
+    "wgan-gp-64": ("wgan-gp", ADAM1, 64, 5, {"lambda_gp": 10}),
+    "wgan-gp-anime64": ("wgan-gp", ADAM1, 128, 2, {"lambda_gp": 5, "epochs": 50}),
+    "wgan-anime64": ("wgan", RMSprop(lr=1e-4), 128, 2, {"clip": 0.01}),
+    "dcgan-anime64": ("dcgan", ADAM2, 128, 1, {}),
+    "dcgan-noisy-anime64": ("dcgan", ADAM2, 20, 25, {"n_generator": 25, "label_noise": 0.05}),
+    "rgan-anime64": ("rgan", ADAM2, 64, 1, {}),
+    "rgan-hinge-anime64": ("rgan-hinge", ADAM2, 64, 1, {}),
+    "ragan-anime64": ("ragan", ADAM2, 64, 1, {}),
+    "ragan-hinge-anime64": ("ragan-hinge", ADAM2, 64, 1, {}),
+    "dcgan-cifar32": ("dcgan", ADAM2, 128, 1, {"epochs": 40}),
+    "wgan-cifar32": ("wgan", RMSprop(lr=5e-5), 64, 5, {"clip": 0.01, "epochs": 100}),
+    "wgan-gp-cifar32": ("wgan-gp", ADAM1, 64, 5, {"lambda_gp": 10, "epochs": 100}),
+    "wgan-gp-mnist28": ("wgan-gp", SGD(lr=0.01), 64, 1, {"lambda_gp": 10, "batch_repeats": 5, "flip": False}),
+    "wgan-gp-mnist28-paper": ("wgan-gp", ADAM1, 64, 5, {"lambda_gp": 10, "batch_repeats": 1, "flip": False}),
+    "wgan-gp-cifar32-in": ("wgan-gp", ADAM_IN, 64, 5, {"lambda_gp": 10, "steps": 40_000}),
+    "wgan-gp-celeba32-in": ("wgan-gp", ADAM_IN, 64, 5, {"lambda_gp": 10, "steps": 40_000}),
+    "wgan-gp-anime32-in": ("wgan-gp", ADAM_IN, 64, 5, {"lambda_gp": 10, "steps": 40_000}),
+    "r3gan-64": ("rgan", Adam(lr=2e-4, beta1=0, beta2=0.99), 64, 1, {"gamma": 2}),
+    "sngan-64": ("hinge", Adam(lr=2e-4, beta1=0, beta2=0.9), 64, 5, {}),
+}
+
+
+def convolutions(network: nn.Module) -> list[tuple[int, int, int]]:
+    """Input channels, output channels and kernel of each convolution, in order."""
+    return [
+        (layer.in_channels, layer.out_channels, layer.kernel_size[0])
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+
+
+def norms(network: nn.Module) -> list[str]:
+    return [type(layer).__name__ for layer in network.modules() if isinstance(layer, BatchNorm | nn.InstanceNorm2d)]
+
+
+def test_every_preset_is_in_the_tables() -> None:
+    assert set(NETWORKS) == set(preset_names())
+    assert set(PROTOCOLS) == set(preset_names()) - {"anime-face-64"}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_networks_are_the_table_s(name: str) -> None:
+    z_dim, up, down, norm = NETWORKS[name]
+    config = load_config(name)
+    generator, critic = initial_networks(config)
+    assert convolutions(generator) == up
+    assert convolutions(critic) == down
+    dense = [layer for network in (generator, critic) for layer in network.modules() if isinstance(layer, nn.Linear)]
+    assert (config.generator.z_dim, len(dense)) == (z_dim, 0 if name.endswith("-in") else 2)
+    assert len(norms(generator)) == (0 if name == "r3gan-64" else len(up) - (1 if name.endswith("-in") else 0))
+    inner = len(down) - (2 if name.endswith("-in") else 1)  # neither the first layer nor the output
+    expected = {"batch": ["BatchNorm"] * inner, "instance": ["InstanceNorm2d"] * inner}
+    assert norms(critic) == expected.get(norm, [])
+    assert (norm == "spectral") == any(is_parametrized(layer) for layer in critic.modules())
+    assert form_for(critic) == ("closed form" if norm == "none" else "double backward")
+    assert not any(isinstance(layer, nn.Sigmoid) for layer in critic.modules())
+    images = generator(torch.randn(2, z_dim))
+    assert images.shape == (2, config.channels, config.size, config.size)
+    assert images.abs().max() <= 1
+    assert critic(images).shape == (2,)
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_the_protocol_is_the_table_s(name: str) -> None:
+    objective, optimiser, batch, n_critic, more = PROTOCOLS[name]
+    config = load_config(name)
+    assert (config.objective, config.batch_size, config.n_critic) == (objective, batch, n_critic)
+    assert config.generator_optimiser == config.critic_optimiser == optimiser
+    assert {key: getattr(config, key) for key in more} == more
+
+
+def test_a_report_s_epochs_are_counted_in_images() -> None:
+    config = load_config("wgan-gp-anime64")
+    assert config.total_steps(25_600) == 50 * 25_600 // 128 // 2
+    assert config.total_steps(25_601) == 50 * 25_600 // 128 // 2 + 1
+
+
+def packed(config: Config, folder: Path) -> Path:
+    """Eight pictures in the preset's own size and channels."""
+    out = folder / f"{config.size}x{config.channels}"
+    if not out.exists():
+        source = picture_zip(folder / f"{out.name}.zip", 8, (config.size, config.size))
+        prepare(source, out, size=config.size, channels=config.channels)
+    return out
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("presets")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_trains_exports_and_samples(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The networks are the real ones; two images a batch, one step of each side and few latents for BatchNorm's
+    # statistics keep it short.
+    monkeypatch.setattr("train.export._STANDING_BATCHES", 1)
+    session = open_session(
+        folder / name,
+        packed(load_config(name), folder),
+        config=load_config(name, ["batch_size=2", "n_critic=1", "n_generator=1"]),
+        device=torch.device("cpu"),
+        precision="fp32",
+        limits=Limits(steps=20, log_every=20, sample_every=20, checkpoint_every=20),
+    )
+    before = [parameter.detach().clone() for parameter in session.trainer.generator.parameters()]
+    assert session.fit() == "finished"
+    assert session.rollbacks == 0
+    assert all(
+        not torch.equal(old, new) for old, new in zip(before, session.trainer.generator.parameters(), strict=True)
+    )
+    card = export(folder / name, folder / f"{name}.onnx")
+    assert (card.objective, card.steps) == (session.trainer.config.objective, 20)
+    config = session.trainer.config
+    with Generator.load(folder / f"{name}.onnx", device="cpu") as generator:
+        images = generator.sample(3, seed=1)
+        assert images.shape == (3, config.size, config.size, config.channels)
+        assert (generator.sample(1, seed=2)[0] == images[1]).all()
+    (folder / f"{name}.onnx").unlink()

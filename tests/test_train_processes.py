@@ -1,0 +1,119 @@
+"""Two processes against one: the same global batch, the same gradients, the same run."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY, Run
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file, save_file
+from torch import distributed as dist
+
+from train import checkpoint
+from train.config import load_config
+from train.data import Dataset
+from train.processes import ALONE, Group, join, leave, parts
+from train.trainer import Trainer
+
+pytestmark = pytest.mark.skipif(
+    not (dist.is_available() and dist.is_gloo_available()), reason="this torch was built without gloo"
+)
+
+SMALL = ["size=16", "batch_size=8", "n_critic=1", "generator.width=4", "generator.z_dim=8", "critic.width=4"]
+CASES = {
+    "wgan-gp, closed form": ("wgan-gp-64", []),
+    "wgan-gp, double backward": ("wgan-gp-64", ["critic.norm=instance"]),
+    "BatchNorm on both sides": ("dcgan-anime64", ["label_noise=0.3"]),
+    "R1 and R2, augmented": ("r3gan-64", ["augment=['color', 'translation', 'cutout']"]),
+}
+
+
+def gradients(preset: str, settings: list[str], data: Path, group: Group = ALONE) -> dict[str, torch.Tensor]:
+    """The gradients of a critic and a generator step, and the average's weights after one more round."""
+    device = torch.device("cpu")
+    config = load_config(preset, [*SMALL, *settings])
+    trainer = Trainer(config, Dataset.open(data).images, device=device, precision="fp32", group=group)
+    found = {}
+    trainer._critic_step(0)
+    trainer._generator_step(0)
+    for side in ("critic", "generator"):
+        for name, parameter in getattr(trainer, side).named_parameters():
+            found[f"{side} {name}"] = parameter.grad.clone(memory_format=torch.contiguous_format)
+    # Their mean over the processes; a spread is no mean.
+    found |= {name: torch.tensor(value) for name, value in trainer.train_step().items() if name != "spread"}
+    for name, value in trainer.ema.state_dict().items():
+        if value.is_floating_point():
+            found[f"ema {name}"] = value.clone(memory_format=torch.contiguous_format)
+    return found
+
+
+def torchrun(*arguments: object, processes: int = 2) -> subprocess.CompletedProcess[bytes]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", processes, "--master-port", port]
+    return subprocess.run([str(part) for part in [*command, *arguments]], cwd=ROOT, capture_output=True, check=False)
+
+
+def test_the_gradients_of_two_processes_are_those_of_one(tiny_data: Path, tmp_path: Path) -> None:
+    # One start for all cases: most of its time goes into importing torch twice.
+    done = torchrun(Path(__file__), tiny_data, tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    for number, (preset, settings) in enumerate(CASES.values()):
+        alone = gradients(preset, settings, tiny_data)
+        for rank in (0, 1):
+            together = load_file(tmp_path / f"{number}-{rank}.safetensors")
+            assert together.keys() == alone.keys()
+            for name, value in alone.items():
+                torch.testing.assert_close(
+                    together[name], value, rtol=2e-3, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}"
+                )
+
+
+def test_known_wrong_halves_without_a_sum_between_them(tiny_data: Path) -> None:
+    # What each process would step with if its gradients were not averaged is far from the whole batch's.
+    config = load_config("wgan-gp-64", SMALL)
+    whole = Trainer(config, Dataset.open(tiny_data).images, device=torch.device("cpu"), precision="fp32")
+    half = Trainer(config, Dataset.open(tiny_data).images, device=torch.device("cpu"), precision="fp32")
+    half._parts = lambda: [slice(0, 4)]  # type: ignore[method-assign]
+    whole._critic_step(0)
+    half._critic_step(0)
+    first, other = (torch.cat([p.grad.flatten() for p in t.critic.parameters()]) for t in (whole, half))
+    assert not torch.allclose(first, other, rtol=2e-3, atol=2e-5)
+
+
+def test_parts_cover_the_batch_once() -> None:
+    rows = [row for rank in range(3) for part in parts(24, Group(rank, 3), 2) for row in range(24)[part]]
+    assert rows == list(range(24))
+
+
+def test_a_run_of_two_processes(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+    arguments = ["fit", *TINY, "--threads", 1, "--device", "cpu", "--log-every", 1, "--data", tiny_data, "--steps", 3]
+    together = torchrun("-m", "train", *arguments, "--out", tmp_path / "two")
+    assert together.returncode == 0, together.stderr.decode()
+    said = together.stderr.decode()
+    assert "2 processes, each with 4 images of a batch" in said
+    assert said.count("finished at step 3") == 1  # one of them talks
+    alone = train(*arguments, "--out", tmp_path / "one")
+    assert alone.returncode == 0
+    assert checkpoint.read_card(tmp_path / "two" / checkpoint.NAME).processes == 2
+    one, two = (load_file(tmp_path / name / checkpoint.NAME) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        if name.startswith("ema"):
+            torch.testing.assert_close(one[name], two[name], rtol=1e-2, atol=1e-4)
+
+
+if __name__ == "__main__":
+    data, out = map(Path, sys.argv[1:])
+    torch.set_num_threads(1)
+    group, _ = join(torch.device("cpu"))
+    for number, (preset, settings) in enumerate(CASES.values()):
+        save_file(gradients(preset, settings, data, group), out / f"{number}-{group.rank}.safetensors")
+    leave()

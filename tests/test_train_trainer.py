@@ -1,0 +1,162 @@
+"""One round of training: what each value of the configuration does to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from animegen import UsageError
+from train import penalty
+from train.config import load_config
+from train.data import Dataset
+from train.processes import Group
+from train.trainer import Trainer
+
+SMALL = [
+    *("size=16", "batch_size=8", "n_critic=1", "generator.width=4", "generator.z_dim=8", "critic.width=4"),
+    *("generator.kernel=4", "critic.kernel=4"),
+]
+
+
+def trainer(data: Path, *settings: str, preset: str = "wgan-gp-64", group: Group = Group()) -> Trainer:  # noqa: B008
+    config = load_config(preset, [*SMALL, *settings])
+    return Trainer(config, Dataset.open(data).images, device=torch.device("cpu"), precision="fp32", group=group)
+
+
+def gradients(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+def test_a_round_is_so_many_steps_of_each_side(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = trainer(tiny_data, "n_critic=3", "n_generator=2")
+    done: list[tuple[str, int]] = []
+    for side in ("critic", "generator"):
+        step = getattr(tested, f"_{side}_step")
+
+        def note(k: int, step=step, side=side):  # type: ignore[no-untyped-def]
+            done.append((side, k))
+            return step(k)
+
+        monkeypatch.setattr(tested, f"_{side}_step", note)
+    tested.train_step()
+    tested.train_step()
+    critic, generator = ([k for name, k in done if name == side] for side in ("critic", "generator"))
+    assert (critic, generator) == ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3])
+    assert [name for name, _ in done[:5]] == ["critic"] * 3 + ["generator"] * 2
+    assert tested.images_seen == 2 * 3 * 8
+
+
+def test_a_batch_can_be_repeated(tiny_data: Path) -> None:
+    tested = trainer(tiny_data, "batch_repeats=3")
+    batches = [tested._real(k).tobytes() for k in range(7)]
+    assert batches[0] == batches[1] == batches[2] != batches[3]
+    assert batches[3] == batches[5] != batches[6]
+
+
+def test_weights_are_clipped(tiny_data: Path) -> None:
+    tested = trainer(tiny_data, "clip=0.02", preset="wgan-anime64")
+    figures = tested.train_step()
+    assert max(p.abs().max().item() for p in tested.critic.parameters()) == pytest.approx(0.02)
+    assert figures.keys() & {"penalty", "gradient_norm"} == set()
+
+
+def test_labels_are_flipped_in_their_share(tiny_data: Path) -> None:
+    tested = trainer(tiny_data, "label_noise=0.25", "batch_size=50", preset="dcgan-anime64")
+    signs = torch.stack([s for k in range(40) for s in tested._label_signs(k, slice(0, 50))])
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    assert (signs < 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    # A flipped label is the other side of the cross-entropy.
+    clean = trainer(tiny_data, preset="dcgan-anime64")
+    noisy = trainer(tiny_data, "label_noise=1.0", preset="dcgan-anime64")
+    noisy._critic_step(0)
+    clean._critic_step(0)
+    assert gradients(noisy.critic) @ gradients(clean.critic) < 0
+
+
+def test_learning_rates_fall_in_a_line_at_the_end(tiny_data: Path) -> None:
+    tested = trainer(tiny_data, "steps=10", "lr_decay=0.5", "critic_optimiser.lr=4e-4")
+    rates = []
+    for _ in range(11):
+        tested.train_step()
+        rates.append(tested.critic_optimiser.param_groups[0]["lr"])
+    assert rates[:6] == [4e-4] * 6
+    assert rates[6:] == pytest.approx([4e-4 * share for share in (0.8, 0.6, 0.4, 0.2, 0.0)])
+
+
+def test_a_penalty_every_few_steps_weighs_as_much(tiny_data: Path) -> None:
+    every, lazy = trainer(tiny_data, "critic_optimiser.lr=1e-12"), trainer(
+        tiny_data, "critic_optimiser.lr=1e-12", "penalty_every=4"
+    )  # fmt: skip
+    assert "penalty" in lazy._critic_step(0)
+    with_it = gradients(lazy.critic)
+    assert "penalty" not in lazy._critic_step(1)
+    every._critic_step(0)
+    plain = trainer(tiny_data, "lambda_gp=0")
+    plain._critic_step(0)
+    penalty_part = gradients(every.critic) - gradients(plain.critic)
+    torch.testing.assert_close(with_it - gradients(plain.critic), 4 * penalty_part, rtol=1e-3, atol=1e-5)
+
+
+def test_r1_and_r2_are_the_paper_s(tiny_data: Path) -> None:
+    tested, plain = (trainer(tiny_data, f"gamma={gamma}", preset="r3gan-64") for gamma in (3.0, 0.0))
+    x_real, x_fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)
+    expected = 0.0
+    for side in (x_real, x_fake):
+        for image in side:
+            expected += float((penalty.double_backward(tested.critic, image[None]) ** 2).sum().detach()) / 4
+    assert tested._zero_centred_penalty(x_real, x_fake).item() == pytest.approx(expected, rel=1e-4)
+    with_it, without = tested._critic_step(0), plain._critic_step(0)
+    loss = without["critic_loss"] + 3 / 2 * with_it["penalty"]
+    torch.testing.assert_close(with_it["critic_loss"], loss)
+
+
+@pytest.mark.parametrize("preset", ["wgan-gp-64", "r3gan-64", "rgan-anime64"])
+def test_parts_of_a_batch_add_up_to_the_whole(tiny_data: Path, preset: str) -> None:
+    # BatchNorm sees a part only, so it is left out here.
+    settings = ("generator.norm=none", "critic.norm=none", "augment=['translation']")
+    whole = trainer(tiny_data, *settings, preset=preset)
+    parts = trainer(tiny_data, *settings, "accumulate=4", preset=preset)
+    one, other = whole._critic_step(0), parts._critic_step(0)
+    torch.testing.assert_close(gradients(whole.critic), gradients(parts.critic), rtol=1e-4, atol=1e-6)
+    assert one.keys() == other.keys()
+    torch.testing.assert_close(one["critic_loss"], other["critic_loss"])
+    whole._generator_step(0)
+    parts._generator_step(0)
+    torch.testing.assert_close(gradients(whole.generator), gradients(parts.generator), rtol=1e-3, atol=1e-7)
+
+
+def test_a_generator_step_leaves_the_critic_alone(tiny_data: Path) -> None:
+    tested = trainer(tiny_data, preset="ragan-anime64")
+    before = [p.detach().clone() for p in tested.critic.parameters()]
+    tested._generator_step(0)
+    assert all(torch.equal(old, new) for old, new in zip(before, tested.critic.parameters(), strict=True))
+    assert all(p.requires_grad and p.grad is None for p in tested.critic.parameters())
+
+
+def test_augmentation_is_for_both_sides_and_both_steps(tiny_data: Path) -> None:
+    plain, augmented = trainer(tiny_data), trainer(tiny_data, "augment=['color', 'translation', 'cutout']")
+    again = trainer(tiny_data, "augment=['color', 'translation', 'cutout']")
+    for step in ("_critic_step", "_generator_step"):
+        name = "critic_loss" if "critic" in step else "generator_loss"
+        values = [getattr(each, step)(0)[name].item() for each in (plain, augmented, again)]
+        assert values[0] != values[1] == values[2]
+
+
+def test_a_batch_that_can_t_be_divided(tiny_data: Path) -> None:
+    for group, settings in ((Group(0, 3), []), (Group(0, 2), ["accumulate=4"])):
+        with pytest.raises(UsageError, match="batch of 8"):
+            trainer(tiny_data, *settings, group=group)
+
+
+def test_figures_are_of_the_values(tiny_data: Path) -> None:
+    figures = trainer(tiny_data, "lambda_gp=10.0").train_step()
+    assert 0 < figures["real_probability"] < 1
+    assert 0 < figures["fake_probability"] < 1
+    assert figures["spread"] > 0
+    assert figures["critic_gradient"] > 0
+    assert figures["generator_gradient"] > 0
+    assert all(np.isfinite(value) for value in figures.values())

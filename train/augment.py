@@ -1,0 +1,118 @@
+"""DiffAugment: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training" (arXiv 2006.10738).
+
+The critic sees real and generated images only through the same random augmentations, and the generator's gradient
+goes back through them (the paper's equations 4 and 5). So the critic can't learn a small dataset by heart, and the
+augmentations don't leak into what is generated. Ranges are those of the authors' code
+(github.com/mit-han-lab/data-efficient-gans, DiffAugment_pytorch.py), which the paper's section 4 names.
+
+Drawing and applying are apart: the numbers come from a numpy generator that the caller seeds, on any device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from train.errors import ConfigError
+
+NAMES = ("color", "translation", "cutout")  # the paper's names, and the order in which they are applied
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of N images, a row each; None where the policy leaves an augmentation out."""
+
+    color: NDArray[np.float32] | None = None  # [N, 3]: brightness added; factors of saturation and of contrast
+    translation: NDArray[np.int64] | None = None  # [N, 2]: pixels down and to the right
+    cutout: NDArray[np.int64] | None = None  # [N, 2]: the centre's row and column
+
+    def of(self, rows: slice) -> Draws:
+        """The numbers of some of the images."""
+        color, translation, cutout = (
+            numbers if numbers is None else numbers[rows] for numbers in (self.color, self.translation, self.cutout)
+        )
+        return Draws(color, translation, cutout)  # type: ignore[arg-type]
+
+
+def draw(rng: np.random.Generator, n: int, policy: Sequence[str], size: Sequence[int]) -> Draws:
+    """The numbers for `n` images; of `size`, only the last two count: height and width.
+
+    The order of the names in `policy` doesn't matter.
+
+    Raises:
+        ConfigError: a name that is none of `NAMES`.
+    """
+    if unknown := [name for name in policy if name not in NAMES]:
+        raise ConfigError(f"augmentation {unknown[0]!r} is unknown: take any of {', '.join(NAMES)}")
+    sides = np.array(size[-2:])
+    color = translation = cutout = None
+    if "color" in policy:
+        # Brightness is in units of [−1, 1].
+        color = rng.uniform([-0.5, 0.0, 0.5], [0.5, 2.0, 1.5], (n, 3)).astype(np.float32)
+    if "translation" in policy:
+        farthest = sides // 8
+        translation = rng.integers(-farthest, farthest, (n, 2), endpoint=True)
+    if "cutout" in policy:
+        # A hole of an even side has its centre between two pixels, so it can also lie on the far edge.
+        cutout = rng.integers(0, sides + (1 - sides // 2 % 2), (n, 2))
+    return Draws(color, translation, cutout)
+
+
+def apply(x: Tensor, draws: Draws) -> Tensor:
+    """Augment float images [N, C, H, W] in [−1, 1], each by its own row of `draws`.
+
+    Differentiable in `x`, twice as well; the memory format is kept. Brightness and contrast can leave [−1, 1], as
+    in the paper.
+    """
+    if draws.color is not None:
+        x = _color(x, draws.color)
+    if draws.translation is not None:
+        x = _translate(x, draws.translation)
+    if draws.cutout is not None:
+        x = _cut_out(x, draws.cutout)
+    return x
+
+
+def _color(x: Tensor, numbers: NDArray[np.float32]) -> Tensor:
+    brightness, saturation, contrast = torch.from_numpy(numbers).to(x).view(-1, 3, 1, 1, 1).unbind(1)
+    x = x + brightness
+    grey = x.mean(1, keepdim=True)
+    x = (x - grey) * saturation + grey
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return (x - mean) * contrast + mean
+
+
+def _translate(x: Tensor, pixels: NDArray[np.int64]) -> Tensor:
+    """Move each image, and fill what it leaves with zeros."""
+    height, width = x.shape[2:]
+    down, right = torch.from_numpy(pixels).to(x.device).view(-1, 2, 1, 1).unbind(1)
+    image, row, column = _grid(x)
+    # One line of zeros around the image stands for all that lies outside.
+    row = (row - down + 1).clamp(0, height + 1)
+    column = (column - right + 1).clamp(0, width + 1)
+    # Indexing writes the channels last; an image that came otherwise goes back as it came.
+    moved = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)[image, row, column].permute(0, 3, 1, 2)
+    return moved.contiguous() if x.is_contiguous() else moved
+
+
+def _cut_out(x: Tensor, centres: NDArray[np.int64]) -> Tensor:
+    """Set a rectangle of half the height and width to zero, mid-grey; what of it lies outside is lost."""
+    height, width = x.shape[2] // 2, x.shape[3] // 2
+    corners = centres - np.array([height // 2, width // 2])
+    top, left = torch.from_numpy(corners).to(x.device).view(-1, 2, 1, 1).unbind(1)
+    _, row, column = _grid(x)
+    hole = (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
+    return x * ~hole.unsqueeze(1)
+
+
+def _grid(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The numbers of images, rows and columns, shaped to broadcast to [N, H, W]."""
+    n, _, height, width = x.shape
+    image, row, column = (torch.arange(length, device=x.device) for length in (n, height, width))
+    return image.view(-1, 1, 1), row.view(1, -1, 1), column.view(1, 1, -1)

@@ -1,0 +1,126 @@
+"""What `prepare` packs: a folder or zip of pictures, or a published dataset that lies on this machine.
+
+faces/ or faces.zip    any pictures
+cifar10:ROOT           the 50,000 training images of ROOT/cifar-10-batches-py/
+mnist:ROOT             the 60,000 training images of ROOT/MNIST/raw/
+celeba:ROOT            all aligned faces of ROOT/celeba/img_align_celeba/, or of the zip of that name
+
+The places are torchvision's own. Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from animegen.errors import DataError, MissingPackageError
+from animegen.sources import Broken, Source
+
+Channels = Literal[1, 3]
+
+# The centre 108×108, as DCGAN-tensorflow's center_crop cuts it (github.com/carpedm20/DCGAN-tensorflow, utils.py):
+# the face without most of the ground. Others take 148 or 178, so the card names the crop.
+_CELEBA_SIZE = (178, 218)
+_CELEBA_BOX = (35, 55, 143, 163)
+_CELEBA_CROP = "centre 108×108 of the aligned 178×218 (as DCGAN-tensorflow)"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Decoded pictures in an order that never changes, and what a dataset's card says of them."""
+
+    name: str  # without the way to it
+    count: int  # broken files among them
+    read: Callable[[], Iterator[Image.Image | Broken]]
+    channels: Channels = 3  # its own
+    crop: str | None = None  # what `read` has cut away already
+    ignored: int = 0  # files with another extension
+
+
+def find(source: Path) -> Origin:
+    """The pictures that `source` names; a file or folder comes before a published dataset of the same name.
+
+    Raises:
+        DataError: nothing there, or something that is no pictures, is incomplete or damaged.
+        MissingPackageError: CIFAR-10 or MNIST without torchvision.
+    """
+    kind, colon, root = str(source).partition(":")
+    if colon and kind in _PUBLISHED and not source.exists():
+        return _PUBLISHED[kind](Path(root).expanduser())
+    if not source.exists():
+        published = ", ".join(f"{name}:ROOT" for name in _PUBLISHED)
+        raise DataError(f"{source} does not exist: name a folder or a zip file of images, or one of {published}")
+    pictures = Source(source)
+    return Origin(source.resolve().name, len(pictures), pictures.read, ignored=pictures.ignored)
+
+
+def _cifar10(root: Path) -> Origin:
+    # The files are pickles, CIFAR-10's own format. torchvision opens them only after their md5 has shown that
+    # they are the published ones.
+    how = f"unpack cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html in {root}"
+    return _training_images("CIFAR10", root, root / "cifar-10-batches-py", how, name="CIFAR-10", channels=3)
+
+
+def _mnist(root: Path) -> Origin:
+    folder = root / "MNIST" / "raw"
+    how = f"put the four files of https://ossci-datasets.s3.amazonaws.com/mnist/ into {folder}, and gunzip them"
+    return _training_images("MNIST", root, folder, how, name="MNIST", channels=1)
+
+
+def _training_images(kind: str, root: Path, folder: Path, how: str, *, name: str, channels: Channels) -> Origin:
+    """The training half of a dataset that torchvision reads."""
+    if not folder.is_dir():
+        raise DataError(f"{name} was looked for in {folder}, which is not there: {how}")
+    try:
+        from torchvision import datasets
+    except ImportError as error:
+        raise MissingPackageError(f"{name} is read by torchvision: pip install -e '.[cpu,train]'") from error
+    try:
+        dataset: Any = getattr(datasets, kind)(root, train=True, download=False)
+    # torchvision has no error of its own: a file that is missing or cut off raises one of many kinds.
+    except Exception as error:
+        raise DataError(f"{name} in {folder} is incomplete or damaged: {how}") from error
+    return Origin(
+        f"{name}, training images",
+        len(dataset),
+        lambda: (dataset[k][0] for k in range(len(dataset))),
+        channels=channels,
+    )
+
+
+def _celeba(root: Path) -> Origin:
+    # Not through torchvision: it wants the five lists of labels too, and the pictures unpacked. A generator without
+    # labels needs neither, and takes every face, as the literature does.
+    name = "img_align_celeba"
+    places = [folder / file for folder in (root / "celeba", root) for file in (name, f"{name}.zip")]
+    if root.stem == name:
+        places = [root]
+    place = next((place for place in places if place.exists()), None)
+    if place is None:
+        raise DataError(
+            f"CelebA was looked for in {' and '.join(map(str, places))}, and is not there: "
+            f"put {name}.zip from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html into {root}"
+        )
+    pictures = Source(place)
+
+    def read() -> Iterator[Image.Image | Broken]:
+        for file, picture in zip(pictures.names, pictures.read(), strict=True):
+            if isinstance(picture, Broken):
+                yield picture
+                continue
+            if picture.size != _CELEBA_SIZE:
+                width, height = picture.size
+                raise DataError(
+                    f"{file} in {place} is {width}×{height}, and every aligned face of CelebA is 178×218: "
+                    f"to pack other pictures, name {place} itself"
+                )
+            yield picture.crop(_CELEBA_BOX)
+
+    return Origin("CelebA, aligned, all images", len(pictures), read, crop=_CELEBA_CROP, ignored=pictures.ignored)
+
+
+_PUBLISHED: dict[str, Callable[[Path], Origin]] = {"cifar10": _cifar10, "mnist": _mnist, "celeba": _celeba}
