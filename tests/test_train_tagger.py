@@ -37,12 +37,12 @@ def face(rng: np.random.Generator, hair: str, eyes: str, length: str) -> np.ndar
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A zip of 300 such faces and the table of their tags."""
+    """A zip of 400 such faces and the table of their tags."""
     folder = tmp_path_factory.mktemp("faces")
     rng = np.random.default_rng(0)
     rows = ["file\ttags"]
     with zipfile.ZipFile(folder / "faces.zip", "w") as archive:
-        for number in range(300):
+        for number in range(400):
             hair, eyes, length = rng.choice(list(HAIR)), rng.choice(list(EYES)), rng.choice(["long", "short"])
             buffer = io.BytesIO()
             Image.fromarray(face(rng, hair, eyes, length)).save(buffer, "PNG")
@@ -55,7 +55,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def trained(faces: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     out = tmp_path_factory.mktemp("trained") / "plain.onnx"
-    card = train_tagger(*faces, out, epochs=4, seed=0, licence="CC0", provenance="Squares.")
+    card = train_tagger(*faces, out, epochs=6, seed=0, licence="CC0", provenance="Squares.")
     return out, card
 
 
@@ -158,7 +158,7 @@ def test_folding_and_scaling_leave_the_logits() -> None:
 
 def test_plain_tags_are_learnt(trained: tuple[Path, dict]) -> None:
     path, card = trained
-    assert card["data"]["trained_on"] + card["data"]["held_out"] == card["data"]["images"] == 300
+    assert card["data"]["trained_on"] + card["data"]["held_out"] == card["data"]["images"] == 400
     assert card["accuracy"]["hair"]["share"] > 0.9
     assert sum(card["accuracy"][f"hair:{name}"]["held_out"] for name in HAIR) == card["data"]["held_out"]
     extractor = Extractor.load(path, device="cpu")
