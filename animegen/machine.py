@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from animegen.errors import DataError
+
+_MEMINFO = Path("/proc/meminfo")
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 
@@ -19,17 +22,53 @@ def available_cpus() -> int:
     return granted if quota is None else max(1, min(granted, round(quota)))
 
 
+def available_memory() -> int | None:
+    """How many bytes this process may still take: what the system has left, and below it a container's limit.
+
+    None where neither says.
+    """
+    left = [value for value in (_system_memory(_MEMINFO), memory_left(_CGROUPS, _OWN_CGROUP)) if value is not None]
+    return min(left, default=None)
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Refuse work that would not fit, before it begins.
+
+    Raises:
+        DataError: `what` needs more bytes than are left; the message says how many of each.
+    """
+    left = available_memory()
+    if left is not None and needed > left:
+        raise DataError(
+            f"{what} take some {needed / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB are left: ask for fewer"
+        )
+
+
+def memory_left(cgroups: Path, own: Path) -> int | None:
+    """The bytes left under the tightest memory limit of this process's cgroup (v2) and those above it."""
+    left = []
+    for place in _places(cgroups, own):
+        try:
+            most, used = (place / "memory.max").read_text().strip(), int((place / "memory.current").read_text())
+        except (OSError, ValueError):
+            continue
+        if most != "max":
+            left.append(max(0, int(most) - used))
+    return min(left, default=None)
+
+
+def _system_memory(meminfo: Path) -> int | None:
+    try:
+        lines = meminfo.read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+
+
 def cpu_quota(cgroups: Path, own: Path) -> float | None:
     """The tightest CPU quota, in CPUs, of this process's cgroup (v2) and those above it; None where there is none."""
-    try:
-        entry = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return None
-    folder = cgroups / entry.removeprefix("0::").strip("/")
     quotas = []
-    for place in (folder, *folder.parents):
-        if not place.is_relative_to(cgroups):
-            break
+    for place in _places(cgroups, own):
         try:
             allowed, period = (place / "cpu.max").read_text().split()
         except (OSError, ValueError):
@@ -37,3 +76,13 @@ def cpu_quota(cgroups: Path, own: Path) -> float | None:
         if allowed != "max":
             quotas.append(int(allowed) / int(period))
     return min(quotas, default=None)
+
+
+def _places(cgroups: Path, own: Path) -> list[Path]:
+    """The folders of this process's cgroup and those above it, as far as they are mounted."""
+    try:
+        entry = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return []
+    folder = cgroups / entry.removeprefix("0::").strip("/")
+    return [place for place in (folder, *folder.parents) if place.is_relative_to(cgroups)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from animegen.errors import DataError
@@ -147,11 +149,11 @@ def _rule(path: Path) -> str:
 
 def _npz(path: Path) -> Images:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if "images" not in archive:
                 raise DataError(f"{path} holds {', '.join(archive.files) or 'nothing'}: an npz of images has `images`")
             images: Images = archive["images"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} is no npz of images ({error}): make one with animegen sample --out NAME.npz"
         ) from error
@@ -160,6 +162,16 @@ def _npz(path: Path) -> Images:
 
 def _across(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]}"
+
+
+def picked(images: ImageSet, rows: NDArray[np.int64]) -> Images:
+    """The images of some rows, in the rows' order: uint8 [len(rows), H, W, C]. The set is read once."""
+    found: dict[int, Images] = {}
+    start = 0
+    for batch in images.read():
+        found |= {int(row): batch[row - start] for row in rows if start <= row < start + len(batch)}
+        start += len(batch)
+    return np.stack([found[int(row)] for row in rows])
 
 
 def stacked(batches: Iterable[Images], count: int) -> Images:

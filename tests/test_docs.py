@@ -84,7 +84,7 @@ def test_every_command_is_in_the_readme() -> None:
             assert f"animegen {line.split()[0]}" in readme
 
 
-@pytest.mark.parametrize("module", ["animegen", "animegen.generator"])
+@pytest.mark.parametrize("module", ["animegen", "animegen.generator", "animegen.quality.extractors"])
 def test_docstring_examples(module: str) -> None:
     script = f"import doctest, {module} as m; failed, tried = doctest.testmod(m); assert tried and not failed"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

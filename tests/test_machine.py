@@ -1,4 +1,4 @@
-"""CPUs that this process may use."""
+"""CPUs and memory that this process may use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from animegen import machine
+from animegen import DataError, machine
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,33 @@ def test_a_quota_bounds_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     for quota, expected in ((None, 8), (2.5, 2), (0.2, 1), (64.0, 8)):
         monkeypatch.setattr(machine, "cpu_quota", lambda *_, quota=quota: quota)
         assert machine.available_cpus() == expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "own", "expected"),
+    [
+        ({"": ("max", "100")}, "0::/\n", None),
+        ({"": ("1000", "300")}, "0::/\n", 700),
+        ({"a": ("5000", "100"), "a/b": ("900", "400")}, "0::/a/b\n", 500),
+        ({"a": ("100", "300"), "a/b": ("max", "200")}, "0::/a/b\n", 0),
+        ({}, "0::/a\n", None),
+    ],
+)
+def test_memory_is_what_the_tightest_limit_leaves(
+    limits: dict[str, tuple[str, str]], own: str, expected: int | None, tmp_path: Path
+) -> None:
+    for folder, (most, used) in limits.items():
+        (tmp_path / "cgroup" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / folder / "memory.max").write_text(f"{most}\n")
+        (tmp_path / "cgroup" / folder / "memory.current").write_text(f"{used}\n")
+    (tmp_path / "own").write_text(own)
+    assert machine.memory_left(tmp_path / "cgroup", tmp_path / "own") == expected
+
+
+def test_work_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.check_memory(1, "one byte")
+    monkeypatch.setattr(machine, "available_memory", lambda: 2_000_000_000)
+    with pytest.raises(DataError, match=r"70,000 images take some 3\.0 GB of memory, and 2\.0 GB are left"):
+        machine.check_memory(3_000_000_000, "70,000 images")
+    monkeypatch.setattr(machine, "available_memory", lambda: None)
+    machine.check_memory(10**15, "what nobody can tell")

@@ -28,6 +28,8 @@ def test_the_wheel_holds_the_product_and_its_model(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {"animegen/__init__.py", "animegen/py.typed", "animegen/models/anime-face-64.onnx"} <= names
+    shipped = {"animegen/models/extractors/anime-tagger.onnx", "animegen/models/references/anime-faces.npz"}
+    assert shipped <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"animegen"}  # no train/, no tests/
 
 
@@ -45,10 +47,15 @@ def test_the_installed_wheel_samples_in_an_empty_folder(wheel: Path, tmp_path: P
         "import animegen\n"
         f"assert animegen.__file__.startswith({str(target)!r})\n"
         "from animegen.cli import main\n"
+        # A plain [cpu] install has none of these.
+        "sys.modules.update(dict.fromkeys(['torch', 'onnx', 'scipy', 'pooch', 'pytorch_fid']))\n"
+        "main(['fid', '--n', '32'], prog_name='animegen', standalone_mode=False)\n"
         "main(['sample', '--n', '4', '--out', 'grid.png'], prog_name='animegen')"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=empty, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "FID" in done.stdout
+    assert "30,104 of anime-faces.zip" in done.stdout
     with Image.open(empty / "grid.png") as picture:
         assert picture.size == (130, 130)
 

@@ -11,6 +11,7 @@ from animegen import DataError, UsageError
 from animegen.quality import neighbours
 from animegen.quality.distances import frechet_distance, frechet_infinity, kernel_distance
 from animegen.quality.neighbours import manifold, nearest
+from animegen.quality.smoothness import smoothness
 from animegen.quality.statistics import Statistics
 
 RNG = np.random.default_rng(0)
@@ -219,3 +220,80 @@ def test_neighbours_that_cannot_be() -> None:
         manifold(normal(9, 3), normal(9, 4))
     with pytest.raises(DataError, match="nothing to look"):
         nearest(normal(3, 2), np.zeros((0, 2)))
+
+
+# --- against other people's code ---
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")  # of SciPy, to pytorch-fid
+@pytest.mark.parametrize(("count_a", "count_b", "dimensions"), [(400, 300, 12), (60, 400, 40), (2000, 2000, 100)])
+def test_the_distance_is_that_of_pytorch_fid_and_torch_fidelity(count_a: int, count_b: int, dimensions: int) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("pytorch_fid")
+    pytest.importorskip("torch_fidelity")
+    import scipy
+    from pytorch_fid.fid_score import calculate_frechet_distance
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    mix = np.random.default_rng(9).normal(size=(dimensions, dimensions)) / np.sqrt(dimensions)
+    sides = [
+        np.abs(normal(count_a, dimensions, 1) @ mix),
+        np.abs(normal(count_b, dimensions, 2, shift=0.3, scale=1.2) @ mix),
+    ]
+    ours = frechet_distance(*(Statistics.of([side]) for side in sides))
+    mu_a, sigma_a, mu_b, sigma_b = (
+        value for side in sides for value in (side.mean(axis=0), np.cov(side, rowvar=False))
+    )
+    theirs = fid_statistics_to_metric({"mu": mu_a, "sigma": sigma_a}, {"mu": mu_b, "sigma": sigma_b}, False)
+    assert ours == pytest.approx(theirs[KEY_METRIC_FID], rel=1e-6)
+    # pytorch-fid 0.3.0 calls sqrtm with an argument that SciPy 1.18 took away.
+    if tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 18):
+        assert ours == pytest.approx(calculate_frechet_distance(mu_a, sigma_a, mu_b, sigma_b), rel=1e-6)
+
+
+def test_a_singular_covariance_is_right_where_others_fail() -> None:
+    # Ten images in 64 dimensions lie in a plane of nine; moved by a vector they are at its squared length.
+    features = normal(10, 64, 1)
+    moved = features + np.full(64, 0.5)
+    assert frechet_distance(Statistics.of([features]), Statistics.of([moved])) == pytest.approx(16, rel=1e-9)
+
+
+def test_kernel_distance_and_manifold_are_those_of_torch_fidelity() -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch_fidelity")
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+    from torch_fidelity.metric_prc import calculate_precision_recall_full
+
+    real, generated = normal(300, 6, 1).astype(np.float32), normal(300, 6, 2, shift=0.4, scale=0.7).astype(np.float32)
+    ours = kernel_distance(real, generated, subsets=1, size=300)  # the whole sets, so no draw of subsets
+    theirs = kid_features_to_metric(
+        torch.from_numpy(real), torch.from_numpy(generated), kid_subsets=1, kid_subset_size=300, verbose=False
+    )
+    assert ours.value == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-4)
+    found = manifold(real, generated, k=3)
+    precision, recall = calculate_precision_recall_full(torch.from_numpy(generated), torch.from_numpy(real), 3)
+    assert (found.precision, found.recall) == pytest.approx((precision, recall), abs=1e-6)
+    assert abs(found.precision - found.recall) > 0.1  # so swapped ones would show
+
+
+# --- smoothness ---
+
+
+def test_smoothness_of_known_paths() -> None:
+    straight = np.linspace([0.0, 0], [3, 4], 6)
+    found = smoothness(straight[None])
+    assert (found.length, found.detour, found.jump) == pytest.approx((5, 1, 1))
+    assert (found.paths, found.steps) == (1, 5)
+    corner = np.array([[0.0, 0], [1, 0], [2, 0], [2, 1], [2, 2]])
+    assert smoothness(corner[None]).detour == pytest.approx(4 / np.sqrt(8))
+    sudden = np.array([[0.0], [0], [0], [0], [8]])
+    assert smoothness(sudden[None]).jump == pytest.approx(4)
+    both = smoothness(np.stack([straight[:5], corner]))
+    assert both.length == pytest.approx((4 + 4) / 2)
+
+
+def test_paths_that_cannot_be() -> None:
+    with pytest.raises(DataError, match="2 or more"):
+        smoothness(np.zeros((3, 2, 4)))
+    with pytest.raises(DataError, match="nothing to be smooth about"):
+        smoothness(np.zeros((3, 5, 4)))

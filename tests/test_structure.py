@@ -41,10 +41,16 @@ def test_only_runtime_imports_onnxruntime() -> None:
     assert importers == {"runtime"}
 
 
-@pytest.mark.parametrize("room", ["latents", "images", "sources", "files", "errors"])
+@pytest.mark.parametrize("room", ["latents", "images", "sources", "pictures", "files", "errors"])
 def test_rooms_of_arrays_do_not_know_the_generator(room: str) -> None:
     wanted = imports_of(ROOT / "animegen" / f"{room}.py")
     assert not any(name.startswith(("animegen.generator", "animegen.runtime", "animegen.cli")) for name in wanted)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "animegen" / "quality").glob("*.py")), ids=lambda path: path.name)
+def test_measures_do_not_know_the_generator(path: Path) -> None:
+    above = ("animegen.generator", "animegen.referee", "animegen.evaluation", "animegen.search", "animegen.cli")
+    assert not any(name.startswith(above) for name in imports_of(path))
 
 
 def test_the_library_does_not_know_its_command_line() -> None:

@@ -332,3 +332,25 @@ def tagger(
     say(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB; right on the {card['data']['held_out']} held-out pictures: {groups}"
     )
+
+
+@main.command()
+@click.option("--weights", type=FOLDER, help="A copy of the weights.  [default: the cache's, or else fetched]")
+@click.option("--out", type=FOLDER, help="Where to write the extractor.  [default: the cache, where animegen looks]")
+def inception(weights: Path | None, out: Path | None) -> None:
+    """Export pytorch-fid's Inception-v3, once, as the extractor that published FIDs are measured with.
+
+    The weights have 95,628,359 bytes and are checked by their sha256.
+
+    \b
+    Example: python -m train inception --weights pt_inception-2015-12-05-6726825d.pth
+    """
+    from animegen.quality.extractors import inception_file
+    from train.inception import export_inception, find_weights
+
+    found = find_weights(weights, say)
+    target = out or inception_file()
+    if out is None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    card = export_inception(found, target)
+    say(f"{target}: at most {card['parity']['max_feature']} apart from torch in a feature")

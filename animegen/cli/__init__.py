@@ -8,10 +8,14 @@ from animegen import __version__
 from animegen.cli.bench import bench
 from animegen.cli.doctor import doctor
 from animegen.cli.edit import edit
+from animegen.cli.evaluate import evaluate
+from animegen.cli.fid import fid
 from animegen.cli.info import info
 from animegen.cli.interpolate import interpolate
 from animegen.cli.models import models
 from animegen.cli.sample import sample
+from animegen.cli.search import search
+from animegen.cli.stats import stats
 from animegen.cli.walk import walk
 from animegen.console import CONTEXT, ErrorLineGroup
 
@@ -27,5 +31,5 @@ def main() -> None:
     """
 
 
-for command in (sample, interpolate, walk, edit, info, models, doctor, bench):
+for command in (sample, interpolate, walk, edit, search, fid, evaluate, stats, info, models, doctor, bench):
     main.add_command(command)

@@ -45,8 +45,11 @@ class Source:
     overrides: dict[str, Any]
     cuda: dict[str, Any]
 
-    def load(self) -> Generator:
-        """The generator. What was chosen or inferred goes to stderr: the device of `auto`, a foreign model's use."""
+    def load(self, *, quiet: bool = False) -> Generator:
+        """The generator. What was chosen or inferred goes to stderr: the device of `auto`, a foreign model's use.
+
+        `quiet` leaves the device out, where an extractor's was told already.
+        """
         from animegen import catalog
         from animegen.convention import Overrides
         from animegen.generator import Generator
@@ -60,7 +63,7 @@ class Source:
             overrides=overrides,
             cuda=CudaOptions(**self.cuda),
         )
-        if self.device == "auto":
+        if self.device == "auto" and not quiet:
             say(f"device: {generator.device} ({generator.device_reason})")
         if generator.is_foreign:
             say(f"model: no card in {self.model}, inferred {generator.convention.describe()}")
@@ -112,6 +115,14 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 truncation_option = click.option(
     "--truncation", type=click.FloatRange(0, 1), default=1.0, help="Less than 1: more typical, less varied images."
+)
+
+size_option = click.option(
+    "--size", type=click.IntRange(8, 4096), help="Crop pictures to their central square and resize them to this side."
+)
+
+reference_option = click.option(
+    "--reference", default="anime-faces", help="Statistics: a shipped name, an .npz, or images to measure now."
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print what was made as one JSON object.")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from animegen.errors import DataError, OutputError
 from animegen.files import check_parent, replacing
 from animegen.images import Images
+from animegen.machine import check_memory
 from animegen.pictures import ImageSet, PixelHash
 from animegen.quality.distances import frechet_distance
 from animegen.quality.extractors import Extractor
@@ -129,11 +130,11 @@ class Reference:
             DataError: no such file, one without statistics or protocol, or values that can't be.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
         except FileNotFoundError as error:
             raise DataError(f"{path} does not exist: animegen stats makes reference statistics") from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path} is no npz of statistics ({_first_line(error)}): make it again") from error
         missing = {"mu", "sigma"} - arrays.keys()
         if missing:
@@ -167,8 +168,10 @@ def measure(
     first batch already shows whether a distance to that will be refused.
 
     Raises:
-        DataError: fewer than 2 images, images that can't be measured, or that can't be compared.
+        DataError: fewer than 2 images, images that can't be measured or compared, or too little memory.
     """
+    kept_bytes, square = 4 * min(sample, images.count) * extractor.dimensions, 8 * extractor.dimensions**2
+    check_memory(kept_bytes + 4 * square, f"the features of {min(sample, images.count):,} images")
     rng = np.random.default_rng([_STREAM_SAMPLE, images.count])
     kept = np.sort(rng.choice(images.count, min(sample, images.count), replace=False))
     features = np.empty((len(kept), extractor.dimensions), np.float32)

@@ -33,7 +33,7 @@ def smoothness(features: NDArray[Any]) -> Smoothness:
     """Of the features [P, S + 1, D] of P interpolations in S steps.
 
     The idea is that of the perceptual path length (Karras et al. 2019, arXiv 1812.04948, section 4.1). That takes
-    steps of 10⁻⁴, at which images rounded to grey levels don't differ; here the steps are those of a real interpolation.
+    steps of 10⁻⁴, at which images rounded to grey levels don't differ; here the steps are an interpolation's own.
 
     Raises:
         DataError: another shape, fewer than 2 steps, or paths on which nothing changes.

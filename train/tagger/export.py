@@ -204,10 +204,15 @@ def page(card: Mapping[str, Any]) -> str:
     for table in ("data", "training", "parity"):
         lines += [f"| {table}.{key} | {value} |" for key, value in card[table].items()]
     lines += [f"| code_revision | {card['code_revision']} |", ""]
-    lines += ["Accuracy on the held-out tenth, of the pictures whose tag is clear:", ""]
-    lines += ["| tag | right | held out | share |", "|---|---|---|---|"]
     lines += [
-        f"| {name} | {value['right']} | {value['held_out']} | {value['share']:.1%} |"
-        for name, value in card["accuracy"].items()
+        "Accuracy on the held-out tenth, of the pictures whose tag is clear. A blind guess names a group's most",
+        "frequent class: a group that is right hardly more often than that tells little.",
+        "",
     ]
+    lines += ["| tag | right | held out | share | blind guess |", "|---|---|---|---|---|"]
+    accuracy = card["accuracy"]
+    for name, value in accuracy.items():
+        shown = [other["held_out"] for tag, other in accuracy.items() if tag.startswith(f"{name}:")]
+        blind = f"{max(shown) / value['held_out']:.1%}" if shown else ""
+        lines += [f"| {name} | {value['right']} | {value['held_out']} | {value['share']:.1%} | {blind} |"]
     return "\n".join(lines) + "\n"

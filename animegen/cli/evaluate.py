@@ -1,0 +1,85 @@
+"""`animegen evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from animegen.cli.options import (
+    SEED,
+    Source,
+    json_option,
+    model_options,
+    out_option,
+    reference_option,
+    size_option,
+    truncation_option,
+)
+from animegen.cli.quality import extractor_of, load_extractor, measuring
+from animegen.console import print_json, say
+
+
+@click.command()
+@reference_option
+@click.option("--extractor", help="anime, inception, or an .onnx file's path.  [default: the reference's]")
+@click.option("--data", type=click.Path(path_type=Path), help="The training images, for the sheet of neighbours.")
+@size_option
+@click.option("--n", type=click.IntRange(min=20), default=10_000, help="How many images.")
+@click.option("--seed", type=SEED, default=0, help="The first seed.")
+@out_option("report", "The report's folder: report.md, report.json, and neighbours.png with --data.")
+@json_option
+@truncation_option
+@model_options
+def evaluate(
+    reference: str,
+    extractor: str | None,
+    data: Path | None,
+    size: int | None,
+    n: int,
+    seed: int,
+    out: str,
+    as_json: bool,
+    truncation: float,
+    source: Source,
+) -> None:
+    """Measure everything at once: FID, FID∞, KID, precision, recall, density, coverage, smoothness and likeness.
+
+    With --data, the training images, each generated image's nearest one is looked for, and the likest pairs are shown.
+
+    \b
+    Example: animegen evaluate --n 2048 --out report
+             animegen evaluate --data faces.zip --size 64 --out report
+    """
+    from animegen.pictures import open_images
+    from animegen.report import check_folder, write
+
+    folder = Path(out)
+    check_folder(folder)
+    measurer = load_extractor(extractor_of(reference, extractor), source)
+
+    from animegen.evaluation import evaluate as measure_all
+    from animegen.referee import open_reference
+    from animegen.seeds import Seeds
+
+    seeds = Seeds.starting(seed, n)
+    training = open_images(data, size=size) if data is not None else None
+    against = open_reference(reference, measurer, size=size)
+    total = n + (training.count if training else 0)
+    with source.load(quiet=True) as generator, measuring(total, "evaluate") as each:
+        found, sheet = measure_all(
+            generator,
+            against,
+            measurer,
+            seeds,
+            truncation=truncation,
+            batch_size=source.batch_size,
+            data=training,
+            each=each,
+        )
+    write(folder, found, sheet)
+    if as_json:
+        print_json({"out": out, **found.to_json()})
+        return
+    click.echo(found.to_markdown(), nl=False)
+    say(f"{out}: report.md, report.json{', neighbours.png' if sheet is not None else ''}")

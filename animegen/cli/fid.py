@@ -1,0 +1,79 @@
+"""`animegen fid`."""
+
+from __future__ import annotations
+
+import click
+
+from animegen.cli.options import (
+    SEED,
+    Source,
+    json_option,
+    model_options,
+    reference_option,
+    size_option,
+    truncation_option,
+)
+from animegen.cli.quality import extractor_of, load_extractor, measuring, sources
+from animegen.console import print_json, say
+
+
+@click.command()
+@click.argument("images", metavar="[IMAGES]", required=False)
+@reference_option
+@click.option("--extractor", help="anime, inception, or an .onnx file's path.  [default: the reference's]")
+@size_option
+@click.option("--n", type=click.IntRange(min=2), default=10_000, help="Of a model: how many images.")
+@click.option("--seed", type=SEED, default=0, help="Of a model: the first seed.")
+@click.option("--repeats", type=click.IntRange(1, 100), default=1, help="Of a model: so many draws, for a ± value.")
+@click.option("--max", "most", type=click.FloatRange(min=0), help="Exit with status 1 if the distance is larger.")
+@json_option
+@truncation_option
+@model_options
+@click.pass_context
+def fid(
+    ctx: click.Context,
+    images: str | None,
+    reference: str,
+    extractor: str | None,
+    size: int | None,
+    n: int,
+    seed: int,
+    repeats: int,
+    most: float | None,
+    as_json: bool,
+    truncation: float,
+    source: Source,
+) -> None:
+    """Print the Fréchet distance of a model from reference statistics, with all that it takes to get it again.
+
+    With IMAGES, a folder, zip, packed dataset or npz, it is theirs in place of the model's. A reference may also be
+    images.
+
+    \b
+    Example: animegen fid --n 2048
+             animegen fid --reference faces.npz --n 10000 --repeats 3 --max 40
+             animegen fid drawn/ --reference real/ --extractor inception
+    """
+    measurer = load_extractor(extractor_of(reference, extractor), source)
+
+    from animegen.pictures import open_images
+    from animegen.referee import is_statistics, open_reference, reference_file, score
+
+    path = reference_file(reference)
+    count = 0 if is_statistics(path) else open_images(path, size=size).count
+    with (
+        sources(images, source, n=n, seed=seed, size=size, truncation=truncation, repeats=repeats) as draws,
+        measuring(count + sum(draw.count for draw in draws), "fid") as each,
+    ):
+        against = open_reference(reference, measurer, size=size, each=each)
+        found = score(against, draws, measurer, batch_size=source.batch_size, each=each)
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        print_json({**found.to_json(), **({} if most is None else {"max": most, "passed": found.value <= most})})
+    else:
+        for name, text in found.rows():
+            click.echo(f"{name:10}  {text}")
+    if most is not None and not found.value <= most:
+        say(f"failed: FID {found.value:.4g} is above --max {most:g}")
+        ctx.exit(1)

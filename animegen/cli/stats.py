@@ -1,0 +1,64 @@
+"""`animegen stats`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from animegen.cli.options import SEED, Source, json_option, model_options, out_option, size_option, truncation_option
+from animegen.cli.quality import load_extractor, measuring, sources
+from animegen.console import print_json, say
+
+
+@click.command()
+@click.argument("images", metavar="[SOURCE]", required=False)
+@click.option("--extractor", default="anime", help="anime, inception, or the path of an .onnx file.")
+@size_option
+@click.option("--features", type=click.IntRange(min=2), default=10_000, help="Keep at most this many images' features.")
+@click.option("--n", type=click.IntRange(min=2), default=10_000, help="Of a model: how many images.")
+@click.option("--seed", type=SEED, default=0, help="Of a model: the first seed.")
+@out_option("reference.npz", "The statistics, an .npz that pytorch-fid reads too.")
+@json_option
+@truncation_option
+@model_options
+def stats(
+    images: str | None,
+    extractor: str,
+    size: int | None,
+    features: int,
+    n: int,
+    seed: int,
+    out: str,
+    as_json: bool,
+    truncation: float,
+    source: Source,
+) -> None:
+    """Measure SOURCE and write its statistics: a folder or zip of pictures, a packed dataset, an npz, or a model.
+
+    Without SOURCE it is --model. The file holds mu, sigma, how they were measured, and some features for KID, precision
+    and recall.
+
+    \b
+    Example: animegen stats faces.zip --size 64 --out faces.npz
+             animegen stats anime-face-64 --n 2048 --out drawn.npz
+    """
+    from animegen.quality.reference import check_target, measure
+
+    target = Path(out)
+    check_target(target)
+    measurer = load_extractor(extractor, source)
+    with (
+        sources(images, source, n=n, seed=seed, size=size, truncation=truncation) as (drawn,),
+        measuring(drawn.count, drawn.source) as each,
+    ):
+        found = measure(drawn, measurer, sample=features, batch_size=source.batch_size, each=each)
+    found.save(target)
+    facts = {"count": found.statistics.count, "features": len(found.sample), **dataclasses.asdict(found.protocol)}
+    if as_json:
+        print_json({"out": out, **facts})
+        return
+    say(f"{out}: {target.stat().st_size / 1e6:.1f} MB")
+    for key, value in facts.items():
+        say(f"{key:16}  {value}")

@@ -1,0 +1,172 @@
+"""Extractors: what they compute, what they take, and what is none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, classifier, write_model
+from extractor_models import TAGS, extractor_graph, write_extractor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+
+from animegen import DataError, Generator, ModelError, UsageError, catalog
+from animegen.quality.extractors import CARD_KEY, Extractor
+
+
+def noise(count: int, size: tuple[int, int] = (12, 10), channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, *size, channels), dtype=np.uint8)
+
+
+def expected(images: np.ndarray) -> np.ndarray:
+    x = images / 255
+    return np.concatenate([x.mean(axis=(1, 2)), (x**2).mean(axis=(1, 2))], axis=1)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
+    path = write_extractor(tmp_path_factory.mktemp("extractor") / "tiny.onnx", weights_sha256="ab")
+    extractor = Extractor.load(path, device="cpu")
+    assert extractor.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    return extractor
+
+
+@pytest.fixture(scope="module")
+def anime() -> Extractor:
+    return Extractor.load("anime", device="cpu")
+
+
+def test_features_are_the_graph_s(tiny: Extractor) -> None:
+    assert (tiny.name, tiny.dimensions, tiny.resize, tiny.weights_sha256) == ("tiny.onnx", 6, "none", "ab")
+    assert (tiny.device, tiny.tags) == ("cpu", tuple(TAGS))
+    images = noise(37)
+    found = tiny(images)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected(images), atol=1e-5)
+    red = np.zeros((1, 8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    assert tiny.tag(red).argmax() == TAGS.index("hair:red")
+    assert tiny(images[:0]).shape == (0, 6)
+    assert tiny.tag(images[:0]).shape == (0, 5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(count=st.integers(1, 40), batch_size=st.integers(1, 50))
+def test_batches_change_nothing(tiny: Extractor, count: int, batch_size: int) -> None:
+    images = noise(count)
+    np.testing.assert_array_equal(tiny(images, batch_size=batch_size), tiny(images))
+
+
+def test_grey_is_measured_as_rgb(tiny: Extractor) -> None:
+    grey = noise(3, channels=1)
+    np.testing.assert_array_equal(tiny(grey), tiny(np.repeat(grey, 3, axis=3)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [(("N", "h", "w", 3), "nhwc"), ((4, 3, "h", "w"), "nchw"), ((1, 12, 10, 3), "nhwc")],
+)
+def test_other_layouts_and_fixed_batches(shape: tuple[object, ...], layout: str, tmp_path: Path) -> None:
+    path = write_extractor(tmp_path / "other.onnx", extractor_graph(shape, layout=layout))
+    images = noise(7)
+    np.testing.assert_allclose(Extractor.load(path, device="cpu")(images), expected(images), atol=1e-5)
+
+
+def test_a_foreign_extractor_needs_no_card(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(extractor_graph(tags=False).SerializeToString())
+    extractor = Extractor.load(path, device="cpu")
+    assert "unknown" in extractor.resize
+    assert extractor(noise(2)).shape == (2, 6)
+    with pytest.raises(UsageError, match="names no tags"):
+        extractor.tag(noise(2))
+
+
+def test_images_that_it_does_not_take(tiny: Extractor, tmp_path: Path) -> None:
+    for images in (noise(2).astype(np.float32), noise(2)[0], noise(2, channels=2)):
+        with pytest.raises(DataError, match="uint8"):
+            tiny(images)
+    with pytest.raises(UsageError, match="at least 1"):
+        tiny(noise(2), batch_size=0)
+    fixed = Extractor.load(write_extractor(tmp_path / "fixed.onnx", extractor_graph(("N", 3, 16, 16))), device="cpu")
+    with pytest.raises(DataError, match=r"16×16 only.*--size 16"):
+        fixed(noise(2))
+
+
+def test_files_that_are_no_extractor(tmp_path: Path, tiny_model: Path) -> None:
+    with pytest.raises(ModelError, match="anime, inception, or the path"):
+        Extractor.load("anima")
+    with pytest.raises(ModelError, match="no extractor"):
+        Extractor.load(tiny_model, device="cpu")  # a generator
+    with pytest.raises(ModelError, match="no extractor"):
+        Extractor.load(write_model(tmp_path / "floats.onnx", None, classifier()), device="cpu")
+    (tmp_path / "words.onnx").write_bytes(b"words")
+    with pytest.raises(ModelError, match="not an ONNX model"):
+        Extractor.load(tmp_path / "words.onnx", device="cpu")
+    model = extractor_graph()
+    helper.set_model_props(model, {CARD_KEY: "{"})
+    (tmp_path / "card.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="not JSON"):
+        Extractor.load(tmp_path / "card.onnx", device="cpu")
+    with pytest.raises(ModelError, match="where the channels are"):
+        Extractor.load(write_extractor(tmp_path / "both.onnx", extractor_graph(("N", 3, 9, 3))), device="cpu")
+
+
+# --- the shipped one ---
+
+
+def test_the_shipped_extractor_s_features_do_not_depend_on_the_batch(anime: Extractor) -> None:
+    images = noise(33, (64, 64))
+    found, tags = anime(images), anime.tag(images)
+    assert found.shape == (33, anime.dimensions)
+    for batch_size in (1, 3, 33):
+        np.testing.assert_array_equal(anime(images, batch_size=batch_size), found)
+        np.testing.assert_array_equal(anime.tag(images, batch_size=batch_size), tags)
+
+
+def test_the_shipped_extractor_takes_any_size_and_names_its_resize(anime: Extractor) -> None:
+    assert anime(noise(2, (96, 96))).shape == anime(noise(2, (40, 50))).shape == (2, anime.dimensions)
+    assert "64×64" in anime.resize
+    flat = np.full((1, 64, 64, 3), 90, np.uint8)
+    np.testing.assert_allclose(anime(flat), anime(np.full((1, 256, 256, 3), 90, np.uint8)), atol=1e-3)
+
+
+def test_the_shipped_extractor_s_tags_are_probabilities(anime: Extractor) -> None:
+    tags = anime.tag(noise(4, (64, 64)))
+    groups = [tag.partition(":")[0] for tag in anime.tags]
+    assert set(groups) == {"hair", "eyes", "length"}
+    for group in set(groups):
+        columns = [k for k, name in enumerate(groups) if name == group]
+        np.testing.assert_allclose(tags[:, columns].sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_shipped_extractor_is_no_model(anime: Extractor) -> None:
+    path = catalog.extractors()["anime-tagger"]
+    assert path.stat().st_size <= 12e6
+    assert not set(catalog.extractors()) & set(catalog.shipped())
+    with pytest.raises(ModelError, match="no latent"):
+        Generator.load(path, device="cpu")
+
+
+def test_the_shipped_extractor_s_card(anime: Extractor) -> None:
+    import onnxruntime
+
+    path = catalog.extractors()["anime-tagger"]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    card = json.loads(session.get_modelmeta().custom_metadata_map[CARD_KEY])
+    assert "can't be compared with published FIDs" in card["note"]
+    assert "personal use" in card["licence"]
+    assert card["data"]["images"] == 30_104
+    assert set(anime.tags) <= set(card["accuracy"])
+    # A blind guess names the most frequent class. Colours are seen; hair length hardly, on crops of faces.
+    for group, better in (("hair", 3), ("eyes", 3), ("length", 1)):
+        shown = {name: value["held_out"] for name, value in card["accuracy"].items() if name.startswith(f"{group}:")}
+        assert card["accuracy"][group]["share"] > better * max(shown.values()) / sum(shown.values())
+    page = (ROOT / "models" / "extractors" / "anime-tagger.md").read_text(encoding="utf-8")
+    for name, value in card["accuracy"].items():
+        assert f"| {name} | {value['right']} | {value['held_out']} |" in page
+    assert card["note"] in page

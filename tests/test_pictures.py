@@ -1,0 +1,101 @@
+"""Sets of images: what is read, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import picture, picture_zip
+
+from animegen import DataError
+from animegen.pictures import PixelHash, open_images, picked, stacked
+
+
+def folder_of(path: Path, sizes: list[tuple[int, int]]) -> Path:
+    path.mkdir()
+    for number, size in enumerate(sizes):
+        picture(number, size).save(path / f"{number}.png")
+    return path
+
+
+def test_a_folder_and_a_zip_are_read_alike(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "faces", [(20, 20)] * 70)
+    archive = picture_zip(tmp_path / "faces.zip", 70)
+    one, other = open_images(folder), open_images(archive)
+    assert one.count == other.count == 70
+    assert [len(batch) for batch in one.read()] == [64, 6]
+    np.testing.assert_array_equal(stacked(one.read(), 70), stacked(other.read(), 70))
+    np.testing.assert_array_equal(stacked(one.read(), 70)[0], np.asarray(picture(0)))
+    assert one.names[:3] == ("0.png", "1.png", "10.png")
+
+
+def test_the_hash_is_that_of_prepare(tiny_data: Path, tmp_path: Path) -> None:
+    import json
+
+    wanted = json.loads((tiny_data / "dataset.json").read_text())["sha256"]
+    archive = picture_zip(tmp_path / "faces.zip", 50)
+    for images in (open_images(tiny_data), open_images(archive, size=16)):
+        digest = PixelHash(images.count)
+        for batch in images.read():
+            digest.add(batch)
+        assert digest.hex() == wanted
+        assert "LANCZOS" in images.rule
+        assert "16×16" in images.rule
+
+
+def test_an_npz_is_taken_as_it_is(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "drawn.npz", images=images)
+    found = open_images(tmp_path / "drawn.npz")
+    np.testing.assert_array_equal(stacked(found.read(), 5), images)
+    with pytest.raises(DataError, match="8×8"):
+        open_images(tmp_path / "drawn.npz", size=16)
+
+
+def test_rows_are_picked_in_their_order(tmp_path: Path) -> None:
+    images = open_images(picture_zip(tmp_path / "faces.zip", 70))
+    rows = np.array([65, 3, 65, 0])
+    np.testing.assert_array_equal(picked(images, rows), stacked(images.read(), 70)[rows])
+
+
+def test_mixed_sizes_are_one_line_or_one_size(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "faces", [(20, 20), (20, 20), (30, 20)])
+    with pytest.raises(DataError, match=r"0\.png of 20×20 and 2\.png of 30×20.*--size"):
+        list(open_images(folder).read())
+    assert stacked(open_images(folder, size=10).read(), 3).shape == (3, 10, 10, 3)
+
+
+def test_sources_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "words.npz").write_bytes(b"words")
+    np.savez(tmp_path / "other.npz", numbers=np.zeros(3))
+    np.savez(tmp_path / "floats.npz", images=np.zeros((2, 8, 8, 3)))
+    np.savez(tmp_path / "none.npz", images=np.zeros((0, 8, 8, 3), np.uint8))
+    for name, words in {
+        "empty": "holds no images",
+        "missing": "does not exist",
+        "words.npz": "no npz of images",
+        "other.npz": "has `images`",
+        "floats.npz": "float64",
+        "none.npz": "holds no images",
+    }.items():
+        with pytest.raises(DataError, match=words):
+            open_images(tmp_path / name)
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(picture_zip(tmp_path / "faces.zip", 2), "a") as archive:
+        archive.writestr("faces/9.png", b"no picture")
+    with pytest.raises(DataError, match=r"faces/9\.png.*can't be decoded"):
+        list(open_images(tmp_path / "faces.zip").read())
+
+
+def test_a_damaged_dataset(tiny_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(DataError, match="no packed dataset"):
+        open_images(tmp_path)
+    (tmp_path / "images.npy").write_bytes((tiny_data / "images.npy").read_bytes())
+    with pytest.raises(DataError, match=r"dataset\.json"):
+        open_images(tmp_path)

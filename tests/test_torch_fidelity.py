@@ -1,0 +1,96 @@
+"""torch-fidelity, an independent tool, scores a shipped .onnx, and agrees. It runs where that is installed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+torch_fidelity = pytest.importorskip("torch_fidelity")
+
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.generative_model_onnx import GenerativeModelONNX
+
+from animegen import catalog
+from animegen.quality.extractors import Extractor
+from animegen.referee import open_reference
+
+COUNT = 128
+
+
+class Anime(FeatureExtractorBase):
+    """The shipped extractor behind torch-fidelity's interface; its own Inception would be a download."""
+
+    seen: list[np.ndarray] = []  # noqa: RUF012 (torch-fidelity makes the instance itself)
+
+    def __init__(self, name: str, features_list: list[str], **_: object) -> None:
+        super().__init__(name, features_list)
+        self.extractor = Extractor.load("anime", device="cpu")
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return ("features",)
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(_metric: str) -> str:
+        return "features"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return False
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        assert images.dtype == torch.uint8
+        array = images.numpy().transpose(0, 2, 3, 1)
+        self.seen.append(array)
+        return (torch.from_numpy(self.extractor(array)).double(),)
+
+
+class Drawn(torch.utils.data.Dataset):
+    """Images that our own runtime makes."""
+
+    def __init__(self) -> None:
+        from animegen import Generator
+
+        with Generator.load(device="cpu") as generator:
+            self.images = torch.from_numpy(generator.sample(COUNT).transpose(0, 3, 1, 2))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        return self.images[row]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # torch-fidelity's own
+def test_it_scores_the_shipped_model_as_we_do() -> None:
+    torch_fidelity.register_feature_extractor("anime", Anime)
+    model = GenerativeModelONNX(str(catalog.find("anime-face-64")), 128, "normal", 0)
+    found = torch_fidelity.calculate_metrics(
+        input1=model,
+        input1_model_num_samples=COUNT,
+        input2=Drawn(),
+        feature_extractor="anime",
+        fid=True,
+        kid=True,
+        kid_subsets=4,
+        kid_subset_size=64,
+        batch_size=64,
+        cuda=False,
+        cache=False,
+        verbose=False,
+        rng_seed=3,
+    )
+    drawn = np.concatenate(Anime.seen)
+    assert len(drawn) == 2 * COUNT
+    # Ours, of the very images that it saw.
+    from animegen.quality.distances import frechet_distance
+    from animegen.quality.statistics import Statistics
+
+    extractor = Extractor.load("anime", device="cpu")
+    sides = [Statistics.of([extractor(part)]) for part in (drawn[:COUNT], drawn[COUNT:])]
+    # Fewer images than features: its eigenvalues of an unsymmetric, singular product carry rounding errors.
+    assert found["frechet_inception_distance"] == pytest.approx(frechet_distance(*sides), rel=1e-3)
+    # Both are draws of one generator: near one another, and far nearer than the real faces.
+    reference = open_reference("anime-faces", extractor)
+    assert frechet_distance(*sides) < frechet_distance(reference.statistics, sides[0])

@@ -1,0 +1,214 @@
+"""The tagger: its labels, its training on pictures whose tags are plain to see, and its file."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run, assert_error
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+from animegen import DataError
+from animegen.quality.extractors import Extractor
+from train.errors import ConfigError, ExportError
+from train.tagger import training
+from train.tagger.export import build, prove, train_tagger
+from train.tagger.network import Tagger
+from train.tagger.tags import UNKNOWN, Labels, held_out, label, read_tags
+
+HAIR = {"red": (230, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 230)}
+EYES = {"black": 10, "white": 245}
+
+
+def face(rng: np.random.Generator, hair: str, eyes: str, length: str) -> np.ndarray:
+    """A noisy square: the upper half, or all of it where hair is long, has the hair's colour, two dots the eyes'."""
+    image = rng.integers(100, 156, (64, 64, 3))
+    image[: 60 if length == "long" else 24] = HAIR[hair]
+    for x in (16, 40):
+        image[30:38, x : x + 8] = EYES[eyes]
+    return np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A zip of 400 such faces and the table of their tags."""
+    folder = tmp_path_factory.mktemp("faces")
+    rng = np.random.default_rng(0)
+    rows = ["file\ttags"]
+    with zipfile.ZipFile(folder / "faces.zip", "w") as archive:
+        for number in range(400):
+            hair, eyes, length = rng.choice(list(HAIR)), rng.choice(list(EYES)), rng.choice(["long", "short"])
+            buffer = io.BytesIO()
+            Image.fromarray(face(rng, hair, eyes, length)).save(buffer, "PNG")
+            archive.writestr(f"faces/{number}.png", buffer.getvalue())
+            rows.append(f"{number}.png\t{length} {hair} hair and {eyes} eyes")
+    (folder / "tags.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder / "faces.zip", folder / "tags.tsv"
+
+
+@pytest.fixture(scope="module")
+def trained(faces: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("trained") / "plain.onnx"
+    card = train_tagger(*faces, out, epochs=6, seed=0, licence="CC0", provenance="Squares.")
+    return out, card
+
+
+# --- tags ---
+
+
+def test_tags_are_told_only_where_they_are_clear(tmp_path: Path) -> None:
+    table = tmp_path / "tags.tsv"
+    table.write_text(
+        "file\ttags\n1.jpg\tblonde long hair and purple eyes\n2.jpg\tblue red short hair\n"
+        "3.jpg\tblue long blue short hair and red eyes\n4.jpg\tbicolored eyes\n5.jpg\t\n",
+        encoding="utf-8",
+    )
+    assert read_tags(table) == {
+        "1.jpg": {"hair": "blonde", "length": "long", "eyes": "purple"},
+        "2.jpg": {"length": "short"},
+        "3.jpg": {"hair": "blue", "eyes": "red"},
+        "4.jpg": {"eyes": "bicolored"},
+        "5.jpg": {},
+    }
+    table.write_text("file\ttags\nwithout a tab\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no tab in line 2"):
+        read_tags(table)
+    with pytest.raises(DataError, match="can't be read"):
+        read_tags(tmp_path / "none.tsv")
+
+
+def test_classes_are_numbered_by_name_and_rare_ones_left_out() -> None:
+    tags = {
+        "a.png": {"hair": "red", "eyes": "blue", "length": "long"},
+        "b.png": {"hair": "red", "eyes": "green", "length": "short"},
+        "c.png": {"hair": "blue", "eyes": "green", "length": "short"},
+        "d.png": {"hair": "blue", "eyes": "blue", "length": "long"},
+        "e.png": {"hair": "plaid"},
+    }
+    found = label(["x/d.png", "x/e.png", "x/none.png", "x/a.png", "x/b.png", "x/c.png"], tags)
+    assert found.groups == {"hair": ("blue", "red"), "eyes": ("blue", "green"), "length": ("long", "short")}
+    assert found.classes.tolist() == [[0, 0, 0], [-1] * 3, [-1] * 3, [1, 0, 0], [1, 1, 1], [0, 1, 1]]
+    assert found.names[:3] == ("hair:blue", "hair:red", "eyes:blue")
+    with pytest.raises(DataError, match="fewer than two classes of hair"):
+        label(["e.png"], tags)
+
+
+def test_a_tenth_is_held_out_whatever_lies_beside() -> None:
+    names = [f"faces/{number}.jpg" for number in range(5000)]
+    kept = held_out(names)
+    assert 0.08 < kept.mean() < 0.12
+    assert held_out([f"elsewhere/{number}.jpg" for number in (3, 77)]).tolist() == kept[[3, 77]].tolist()
+
+
+# --- training ---
+
+
+def test_augmentation_keeps_colours_and_size() -> None:
+    rng = np.random.default_rng(0)
+    image = np.full((8, 64, 64, 3), (200, 40, 90), np.uint8)
+    x = training.to_input(image)
+    changed = training.augment(x, rng)
+    assert changed.shape == x.shape
+    assert changed.min() >= -1
+    assert changed.max() <= 1
+    means = changed.mean((2, 3))
+    assert ((means[:, 0] > means[:, 2]) & (means[:, 2] > means[:, 1])).all()  # red, then blue, then green
+    face_like = torch.linspace(-1, 1, 64).expand(32, 3, 64, 64)
+    slopes = (training.augment(face_like, rng)[..., 40] - training.augment(face_like, rng)[..., 20]).mean((1, 2))
+    assert (slopes > 0).any()
+    assert (slopes < 0).any()  # some are mirrored
+
+
+def test_an_unknown_class_costs_nothing() -> None:
+    logits = (torch.randn(4, 3), torch.randn(4, 2))
+    classes = torch.tensor([[0, 1], [1, UNKNOWN], [UNKNOWN, 0], [UNKNOWN, UNKNOWN]])
+    whole = training.loss_of(logits, classes)
+    changed = (logits[0].clone(), logits[1].clone())
+    changed[0][2:] += 5 * torch.randn(2, 3)
+    changed[1][[1, 3]] += 5 * torch.randn(2, 2)
+    assert training.loss_of(changed, classes) == pytest.approx(whole.item())
+    assert training.loss_of(logits, torch.full((4, 2), UNKNOWN)) == 0
+
+
+def test_folding_and_scaling_leave_the_logits() -> None:
+    torch.manual_seed(0)
+    tagger = Tagger([3, 2])
+    for module in tagger.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
+            torch.nn.init.normal_(module.bias)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    x = torch.rand(5, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        before = torch.cat(tagger.eval()(x), 1)
+        tagger.fold()
+        tagger.rescale(tagger.features(x).std(0))
+        after, features = torch.cat(tagger(x), 1), tagger.features(x)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in tagger.modules())
+    np.testing.assert_allclose(after, before, atol=0.02 * before.abs().max())  # weights were rounded to fp16
+    deviation = features.std(0)
+    np.testing.assert_allclose(deviation[deviation > 0.01], 1, atol=1e-3)
+
+
+def test_plain_tags_are_learnt(trained: tuple[Path, dict]) -> None:
+    path, card = trained
+    assert card["data"]["trained_on"] + card["data"]["held_out"] == card["data"]["images"] == 400
+    assert card["accuracy"]["hair"]["share"] > 0.9
+    assert sum(card["accuracy"][f"hair:{name}"]["held_out"] for name in HAIR) == card["data"]["held_out"]
+    extractor = Extractor.load(path, device="cpu")
+    rng = np.random.default_rng(5)
+    images = np.stack([face(rng, hair, "black", "long") for hair in HAIR])
+    tags = extractor.tag(images)
+    columns = [extractor.tags.index(f"hair:{hair}") for hair in HAIR]
+    assert tags[:, columns].argmax(axis=1).tolist() == [0, 1, 2]
+    page = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "can't be compared with published FIDs" in page
+    assert "| hair:red |" in page
+
+
+def test_the_file_is_self_contained(trained: tuple[Path, dict]) -> None:
+    import onnx
+
+    path, _card = trained
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert path.stat().st_size <= 12e6
+    assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+    assert str(Path.cwd()) not in json.dumps([prop.value for prop in model.metadata_props])
+    images = np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), dtype=np.uint8)
+    extractor = Extractor.load(path, device="cpu")
+    np.testing.assert_array_equal(extractor(images, batch_size=1), extractor(images, batch_size=9))
+
+
+def test_another_network_is_not_its_export() -> None:
+    torch.manual_seed(0)
+    one, other = Tagger([3, 2]), Tagger([3, 2])
+    one.fold()
+    other.fold()
+    images = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), dtype=np.uint8)
+    model = build(one)
+    assert prove(model, one, images)["max_feature"] <= 1e-2
+    with pytest.raises(ExportError, match="not the trained tagger"):
+        prove(model, other, images)
+
+
+def test_data_that_cannot_be(faces: tuple[Path, Path], tiny_data: Path, tmp_path: Path, train: Run) -> None:
+    settings = {"epochs": 1, "seed": 0, "licence": "", "provenance": ""}
+    with pytest.raises(ConfigError, match=r"ends in \.onnx"):
+        train_tagger(*faces, tmp_path / "a.pth", **settings)
+    np.savez(tmp_path / "images.npz", images=np.zeros((3, 64, 64, 3), np.uint8))
+    with pytest.raises(ConfigError, match="no file names"):
+        train_tagger(tmp_path / "images.npz", faces[1], tmp_path / "a.onnx", **settings)
+    few = Labels({"hair": ("a", "b")}, np.zeros((5, 1), np.int64))
+    with pytest.raises(ConfigError, match="fewer than a batch"):
+        training.fit(np.zeros((5, 64, 64, 3), np.uint8), few, epochs=1, seed=0)
+    (tmp_path / "empty.tsv").write_text("file\ttags\n", encoding="utf-8")
+    done = train("tagger", "--data", faces[0], "--tags", tmp_path / "empty.tsv", "--out", tmp_path / "a.onnx")
+    assert_error(done, 1, "fewer than two classes")
+    assert not (tmp_path / "a.onnx").exists()
