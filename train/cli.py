@@ -276,6 +276,8 @@ def compare(
 def export(run: Path, out: Path, name: str | None, licence: str, provenance: str, weights: Weights) -> None:
     """Write the EMA generator of RUN as one ONNX file, and prove that it computes the same images.
 
+    RUN is a run's folder, or a checkpoint in it such as best.safetensors.
+
     \b
     Example: python -m train export runs/faces --out models/my-faces.onnx
     """

@@ -109,7 +109,7 @@ def export(
     provenance: str = "unspecified",
     weights: Weights = "fp32",
 ) -> ModelCard:
-    """Write the generator of the run in `run` to the file `out`, and return its card.
+    """Write the generator of the run in `run`, or of one of its checkpoints, to `out`, and return its card.
 
     Raises:
         CheckpointError: no checkpoint, or a damaged one.
@@ -119,7 +119,7 @@ def export(
     if out.suffix != ".onnx":
         raise ConfigError(f"{out} has the extension {out.suffix!r}: a model file ends in .onnx")
     check_parent(out)
-    source = run / checkpoint.NAME
+    source = run if run.suffix == ".safetensors" else run / checkpoint.NAME
     saved = checkpoint.read_card(source)
     generator = Generator(saved.config)
     checkpoint.load_ema(source, generator)
@@ -213,9 +213,9 @@ def build(generator: Generator, weights: Weights = "fp32") -> onnx.ModelProto:
         )
     assert program is not None
     model = program.model_proto
-    _strip(model)
+    strip(model)
     if weights == "fp16":
-        _halve(model)
+        halve(model)
     return model
 
 
@@ -268,7 +268,7 @@ def _with_levels(model: onnx.ModelProto) -> onnx.ModelProto:
     return probe
 
 
-def _strip(model: onnx.ModelProto) -> None:
+def strip(model: onnx.ModelProto) -> None:
     """Remove what the exporter noted about this machine: stack traces and paths, which also change the hash."""
     del model.metadata_props[:], model.graph.metadata_props[:]
     model.doc_string = model.graph.doc_string = ""
@@ -280,7 +280,7 @@ def _strip(model: onnx.ModelProto) -> None:
     del model.graph.value_info[:]
 
 
-def _halve(model: onnx.ModelProto) -> None:
+def halve(model: onnx.ModelProto) -> None:
     """Store the weights as fp16 and cast them back in the graph; all arithmetic stays fp32.
 
     ONNX Runtime folds the casts when it loads the file, so only the file is smaller.

@@ -30,7 +30,7 @@ from animegen.files import replacing
 from animegen.quality.extractors import CARD_KEY, INCEPTION
 from animegen.runtime import Session
 from train.errors import ExportError
-from train.export import OPSET, _strip
+from train.export import OPSET, strip
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -145,7 +145,7 @@ def _build(graph: Graph) -> onnx.ModelProto:
         )
     assert program is not None
     model = program.model_proto
-    _strip(model)
+    strip(model)
     model.graph.name = INCEPTION
     return model
 

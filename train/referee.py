@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from animegen import latents
+from animegen.errors import DataError
 from animegen.images import Images
 from animegen.pictures import ImageSet
 from animegen.quality.extractors import Extractor
@@ -38,6 +39,19 @@ class Referee:
         """
         read = Reference.load(reference)
         return cls(read, Extractor.load(read.protocol.extractor, device="cpu"), count)
+
+    def check_size(self, size: int) -> None:
+        """Refuse, before hours of training, images that can't be compared with the reference.
+
+        Raises:
+            DataError: the reference is of another size.
+        """
+        measured_at, wanted = self.reference.protocol.image_size, f"{size}×{size}"
+        if measured_at != wanted:
+            raise DataError(
+                f"the reference {self.reference.protocol.source} was measured at {measured_at}, and the run makes "
+                f"{wanted}: make one of that size with animegen stats"
+            )
 
     def measured(self, generator: nn.Module, z_dim: int, device: torch.device) -> Reference:
         """The statistics of the images of seeds 0 to count − 1.

@@ -37,7 +37,7 @@ def open_session(
     Raises:
         UsageError: no configuration for a new run.
         CheckpointError: nothing to resume, a damaged checkpoint, another configuration or other data.
-        DataError: no dataset, or one that doesn't fit the preset.
+        DataError: no dataset, or one that doesn't fit the preset; a reference of another size.
         OutputError: the folder holds a run and `resume` is off, or can't be made.
     """
     saved = run / checkpoint.NAME
@@ -57,6 +57,8 @@ def open_session(
             f"{data} has images of {has[0]}×{has[0]} with {has[1]} channels, and the preset {config.preset} wants "
             f"{wants[0]}×{wants[0]} with {wants[1]}: prepare it with --size {wants[0]} --channels {wants[1]}"
         )
+    if referee is not None:
+        referee.check_size(config.size)
     trainer = Trainer(config, dataset.images, device=device, precision=precision, group=group)
     if earlier is not None:
         checkpoint.restore(saved, trainer)

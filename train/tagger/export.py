@@ -24,7 +24,7 @@ from animegen.quality.extractors import CARD_KEY
 from animegen.runtime import Session
 from train.checkpoint import code_revision
 from train.errors import ConfigError, ExportError
-from train.export import OPSET, _halve, _strip
+from train.export import OPSET, halve, strip
 from train.tagger import training
 from train.tagger.network import RESIZE, SIZE, ExportGraph, Tagger
 from train.tagger.tags import UNKNOWN, Labels, held_out, label, read_tags
@@ -139,9 +139,9 @@ def build(tagger: Tagger) -> onnx.ModelProto:
         )
     assert program is not None
     model = program.model_proto
-    _strip(model)
+    strip(model)
     model.graph.name = "tagger"
-    _halve(model)
+    halve(model)
     _resize_before(model)
     return model
 
