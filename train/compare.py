@@ -32,7 +32,7 @@ from train.trainer import Precision
 SCORE = "score.json"
 _SHOWN, _ACROSS = 32, 16  # images of each recipe in the grids
 _PAIRS = 5_000  # features on each side of the neighbours' figures: their cost grows with the square
-_MEASURES = {"fid": "FID", "kid": "KID · 1000", "precision": "precision", "recall": "recall"}
+_MEASURES = {"fid": "FID", "kid": "KID", "precision": "precision", "recall": "recall"}
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _measure(generator: Generator, referee: Referee, device: torch.device) -> di
     near = manifold(real.sample[:_PAIRS], fake.sample[:_PAIRS])
     return {
         "fid": real.distance(fake),
-        "kid": 1000 * kernel_distance(real.sample, fake.sample).value,
+        "kid": kernel_distance(real.sample, fake.sample).value,
         "precision": near.precision,
         "recall": near.recall,
     }
@@ -203,9 +203,10 @@ def table(recipes: Sequence[Recipe], results: Sequence[Result], protocol: Protoc
         lines.append(f"| {' | '.join(cells)} |")
     card = results[0].card
     settings = " ".join(protocol.settings) or "none"
+    runs = f"{protocol.seeds} seeds each (mean ± standard deviation)" if protocol.seeds > 1 else "One seed each"
     lines += [
         "",
-        f"{protocol.seeds} seeds each (mean ± standard deviation); {card.data_count:,} images of {card.data_source}, "
+        f"{runs}; {card.data_count:,} images of {card.data_source}, "
         f"{card.config.size}×{card.config.size}, sha256 {card.data_sha256[:12]}; settings for all: {settings}; "
         f"{card.device}, {card.precision}, {card.threads} threads.",
     ]

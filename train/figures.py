@@ -104,6 +104,7 @@ def _panel(
         margin = 0.05 * (np.ptp(later) or 1)
         axes.set_ylim(later.min() - margin, later.max() + margin)
     else:
+        axes.set(xticks=[], yticks=[], xlabel="")
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="grey")
 
 
