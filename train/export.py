@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
-import warnings
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -28,11 +25,11 @@ from animegen.runtime import Session
 from train import checkpoint
 from train.config import to_mapping
 from train.errors import ConfigError, ExportError
+from train.graphs import halve, trace
 from train.networks import Generator
 
 Weights = Literal["fp32", "fp16"]
 
-OPSET = 20
 BATCHES = (1, 2, 7, 64)
 DIRECTIONS = 16
 # The largest difference before rounding, in grey levels of 255, that an export may have anywhere. fp32: other
@@ -197,23 +194,7 @@ def build(generator: Generator, weights: Weights = "fp32") -> onnx.ModelProto:
     """The ONNX graph of a generator in evaluation mode: one file, opset 20, only the batch free."""
     graph = ExportGraph(copy.deepcopy(generator)).eval()
     example = torch.zeros(2, generator.z_dim)  # 2: torch.export would freeze a batch of 1
-    # The exporter prints its progress, and warns of what its own dependencies do.
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["z"],
-            output_names=["images"],
-            dynamic_shapes=({0: "batch"},),
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    strip(model)
+    model = trace(graph, example, "generator", ["z"], ["images"], {0: "batch"})
     if weights == "fp16":
         halve(model)
     return model
@@ -266,32 +247,3 @@ def _with_levels(model: onnx.ModelProto) -> onnx.ModelProto:
     (rounding,) = (node for node in probe.graph.node if node.op_type == "Round")
     probe.graph.output.append(helper.make_tensor_value_info(rounding.input[0], TensorProto.FLOAT, None))
     return probe
-
-
-def strip(model: onnx.ModelProto) -> None:
-    """Remove what the exporter noted about this machine: stack traces and paths, which also change the hash."""
-    del model.metadata_props[:], model.graph.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ""
-    model.graph.name = "generator"
-    entries: list[Any] = [*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info]
-    for entry in [*entries, *model.graph.initializer]:
-        del entry.metadata_props[:]
-        entry.doc_string = ""
-    del model.graph.value_info[:]
-
-
-def halve(model: onnx.ModelProto) -> None:
-    """Store the weights as fp16 and cast them back in the graph; all arithmetic stays fp32.
-
-    ONNX Runtime folds the casts when it loads the file, so only the file is smaller.
-    """
-    casts = []
-    for weight in model.graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or len(weight.dims) < 2:  # biases are few and gain nothing
-            continue
-        stored = f"{weight.name}.fp16"
-        casts.append(helper.make_node("Cast", [stored], [weight.name], to=TensorProto.FLOAT))
-        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), stored))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)

@@ -7,14 +7,11 @@ forge; what it leaves in the user's cache is an ordinary file for animegen.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +27,7 @@ from animegen.files import replacing
 from animegen.quality.extractors import CARD_KEY, INCEPTION
 from animegen.runtime import Session
 from train.errors import ExportError
-from train.export import OPSET, strip
+from train.graphs import trace
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -129,25 +126,7 @@ def load_network(weights: Path) -> nn.Module:
 
 def _build(graph: Graph) -> onnx.ModelProto:
     example = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    # The exporter prints its progress, and warns of what its own dependencies do.
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=["features"],
-            dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    strip(model)
-    model.graph.name = INCEPTION
-    return model
+    return trace(graph, example, INCEPTION, ["images"], ["features"], {0: "batch", 2: "height", 3: "width"})
 
 
 def _prove(model: onnx.ModelProto, graph: Graph) -> float:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import time
-import warnings
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from animegen.quality.extractors import CARD_KEY
 from animegen.runtime import Session
 from train.checkpoint import code_revision
 from train.errors import ConfigError, ExportError
-from train.export import OPSET, halve, strip
+from train.graphs import halve, trace
 from train.tagger import training
 from train.tagger.network import RESIZE, SIZE, ExportGraph, Tagger
 from train.tagger.tags import UNKNOWN, Labels, held_out, label, read_tags
@@ -123,24 +120,7 @@ def build(tagger: Tagger) -> onnx.ModelProto:
     """The ONNX graph: uint8 [N, 3, H, W] → features float32 [N, D], tags float32 [N, classes]; N, H and W are free."""
     graph = ExportGraph(copy.deepcopy(tagger)).to(memory_format=torch.contiguous_format).eval()
     example = torch.zeros(2, 3, SIZE, SIZE)  # 2: torch.export would freeze a batch of 1
-    # The exporter prints its progress, and warns of what its own dependencies do.
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["pixels"],
-            output_names=["features", "tags"],
-            dynamic_shapes=({0: "batch"},),
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    strip(model)
-    model.graph.name = "tagger"
+    model = trace(graph, example, "tagger", ["pixels"], ["features", "tags"], {0: "batch"})
     halve(model)
     _resize_before(model)
     return model
