@@ -32,6 +32,8 @@ IN32 = [(100, 256, 4), (256, 128, 4), (128, 64, 4), (64, 3, 4)]
 IN32_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4), (256, 1, 4)]
 SIZE64 = [(512, 256, 4), (256, 128, 4), (128, 64, 4), (64, 3, 4)]
 SIZE64_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4), (256, 512, 4)]
+SHIPPED = [(384, 192, 4), (192, 96, 4), (96, 48, 4), (48, 3, 4)]
+SHIPPED_CRITIC = [(3, 40, 4), (40, 80, 4), (80, 160, 4), (160, 320, 4)]
 
 # Latent, generator's and critic's convolutions (in, out, kernel), critic's norm.
 NETWORKS = {
@@ -54,7 +56,7 @@ NETWORKS = {
     "wgan-gp-anime32-in": (100, IN32, IN32_CRITIC, "instance"),
     "r3gan-64": (128, SIZE64, SIZE64_CRITIC, "none"),
     "sngan-64": (128, SIZE64, SIZE64_CRITIC, "spectral"),
-    "anime-face-64": (128, SIZE64, [(3, 32, 4), (32, 64, 4), (64, 128, 4), (128, 256, 4)], "none"),
+    "anime-face-64": (128, SHIPPED, SHIPPED_CRITIC, "none"),
 }
 
 ADAM1, ADAM2, ADAM_IN = (Adam(lr=1e-4, beta1=0, beta2=0.9), Adam(lr=2e-4, beta1=0.5, beta2=0.999),
