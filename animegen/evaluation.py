@@ -24,8 +24,8 @@ from animegen.seeds import Seeds
 
 PATHS, STEPS = 64, 16  # interpolations that smoothness is a mean over, and their steps
 _QUERIES = 2048  # generated images whose nearest training image is looked for
-_PAIRS = 16  # of them on the sheet
-_ACROSS = 8  # images in a row of the sheet
+_PAIRS = 64  # of them on the sheet
+_ACROSS = 16  # images in a row of the sheet
 _STREAM = 51
 
 
@@ -81,6 +81,36 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
         return {**asdict(self), "score": self.score.to_json()}
+
+    def figures(self) -> dict[str, Any]:
+        """What a model's card keeps: the figures, to four digits, and the protocol that they hold under."""
+        m, near = self.manifold, self.likeness
+        found = {
+            "fid": self.score.value,
+            "fid_infinity": self.infinity,
+            "kid": self.kernel.value,
+            "precision": m.precision,
+            "recall": m.recall,
+            "density": m.density,
+            "coverage": m.coverage,
+        }
+        if near is not None:
+            found |= {
+                "nearest_training_image": near.median,
+                "nearest_between_training_images": near.between_real,
+                "share_nearer_than_training_images": near.share_closer,
+            }
+        measured, reference = self.score.measured, self.score.reference
+        return {
+            **{name: float(f"{value:.4g}") for name, value in found.items()},
+            "images": self.score.count,
+            "preparation": measured.preparation,
+            "extractor": measured.extractor,
+            "extractor_sha256": measured.extractor_sha256,
+            "reference": reference.source,
+            "reference_images": self.score.reference_count,
+            "reference_sha256": reference.data_sha256,
+        }
 
     def to_markdown(self) -> str:
         """A page for people."""

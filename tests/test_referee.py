@@ -156,10 +156,13 @@ def test_everything_at_once(
     assert found.likeness.closest == pytest.approx(0, abs=1e-3)
     assert found.likeness.share_closer >= 1 / 3
     assert found.likeness.pool == 80
-    # On the sheet of 16 pairs a copy stands beside its image.
+    # On the sheet of 60 pairs, 8 in a row, a copy stands beside its image.
     assert sheet is not None
-    assert sheet.shape == (4 * 22 - 2, 8 * 10 - 2, 3)
+    assert sheet.shape == (8 * 22 - 2, 16 * 10 - 2, 3)
     np.testing.assert_array_equal(sheet[:8, :8], sheet[:8, 10:18])
+    figures = found.figures()
+    assert figures["fid"] == pytest.approx(found.score.value, rel=1e-3)
+    assert (figures["images"], figures["extractor_sha256"]) == (60, tiny.sha256)
     write(tmp_path / "report", found, sheet)
     page = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     for word in ("FID", "KID", "precision", "coverage", "detour", "sha256", "training image"):

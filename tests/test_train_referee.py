@@ -10,6 +10,7 @@ from conftest import COMMAND, TINY, Run, assert_error, run
 
 pytest.importorskip("torch")
 
+from animegen import Generator
 from train import checkpoint
 from train.export import export
 
@@ -41,6 +42,23 @@ def test_a_run_keeps_its_best_generator(train: Run, tiny_data: Path, reference: 
     assert card.fid["fid"] == best["fid"]
     assert checkpoint.read_card(tmp_path / "run" / checkpoint.NAME).step == 60
     assert export(tmp_path / "run" / "best.safetensors", tmp_path / "tiny.onnx").steps == best["step"]
+
+
+def test_an_export_can_put_its_measured_quality_on_its_card(
+    train: Run, tiny_run: Path, tiny_data: Path, reference: Path, tmp_path: Path
+) -> None:
+    path, options = tmp_path / "tiny.onnx", ("--fid-images", 40, "--weights", "fp16")
+    assert_error(train("export", tiny_run, "--out", path, "--data", tiny_data), 2, "--reference")
+    done = train("export", tiny_run, "--out", path, "--reference", reference, "--data", tiny_data, *options)
+    assert done.returncode == 0, done.stderr.decode()
+    with Generator.load(path, device="cpu") as loaded:
+        quality = loaded.card.quality
+    assert (quality["images"], quality["reference_images"], quality["extractor"]) == (40, 50, "anime")
+    assert 0 <= quality["share_nearer_than_training_images"] <= 1
+    assert quality.keys() > {"fid_infinity", "kid", "precision", "recall", "coverage", "nearest_training_image"}
+    # The file is measured, not the checkpoint: the same figure as its user's.
+    done = run(COMMAND, "fid", path, "--reference", reference, "--n", 40, "--json", "--threads", 1)
+    assert json.loads(done.stdout)["fid"] == pytest.approx(quality["fid"], rel=1e-3)
 
 
 def test_a_reference_of_another_size_is_refused_before_training(

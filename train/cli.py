@@ -273,23 +273,53 @@ def compare(
 @click.option("--licence", default="unspecified", help="Who may use the model, for its card.")
 @click.option("--provenance", default="unspecified", help="Where the training pictures come from, for its card.")
 @click.option("--weights", type=click.Choice(["fp32", "fp16"]), default="fp32", help="How the file stores them.")
-def export(run: Path, out: Path, name: str | None, licence: str, provenance: str, weights: Weights) -> None:
+@click.option("--reference", type=FOLDER, help="Statistics that animegen stats made: the card gets FID, KID and more.")
+@click.option("--data", type=FOLDER, help="With --reference, the training images: also how near the images come.")
+@click.option("--fid-images", type=click.IntRange(min=20), default=10_000, help="Images to measure.")
+def export(
+    run: Path,
+    out: Path,
+    name: str | None,
+    licence: str,
+    provenance: str,
+    weights: Weights,
+    reference: Path | None,
+    data: Path | None,
+    fid_images: int,
+) -> None:
     """Write the EMA generator of RUN as one ONNX file, and prove that it computes the same images.
 
     RUN is a run's folder, or a checkpoint in it such as best.safetensors.
 
     \b
     Example: python -m train export runs/faces --out models/my-faces.onnx
+             python -m train export runs/faces/best.safetensors --out my-faces.onnx --weights fp16 \\
+                 --reference faces64.npz --data data/faces64
     """
     from train.export import export as export_run
+    from train.referee import Referee
 
-    card = export_run(run, out, name=name, licence=licence, provenance=provenance, weights=weights)
+    if data is not None and reference is None:
+        raise UsageError("--data is for measuring, which needs statistics to measure against: add --reference")
+    card = export_run(
+        run,
+        out,
+        name=name,
+        licence=licence,
+        provenance=provenance,
+        weights=weights,
+        referee=Referee.open(reference, count=fid_images) if reference is not None else None,
+        data=data,
+    )
     parity = card.parity
     say(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB after {card.steps} steps. Against torch at batches "
         f"{', '.join(map(str, parity['batches']))}: at most {parity['max_before_rounding']} grey levels apart before "
         f"rounding, {parity['max_grey_levels']} after it, on {parity['share_differing']:.2%} of the values"
     )
+    if card.quality:
+        found = card.quality
+        say(f"FID {found['fid']} ({found['extractor']}, {found['images']} images), recall {found['recall']}")
 
 
 @main.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,15 +19,20 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+import animegen
 from animegen import latents
 from animegen.card import ModelCard
+from animegen.evaluation import evaluate
 from animegen.files import check_parent, replacing
+from animegen.pictures import open_images
 from animegen.runtime import Session
+from animegen.seeds import Seeds
 from train import checkpoint
 from train.config import to_mapping
 from train.errors import ConfigError, ExportError
 from train.graphs import halve, trace
 from train.networks import Generator
+from train.referee import Referee
 
 Weights = Literal["fp32", "fp16"]
 
@@ -105,11 +111,17 @@ def export(
     licence: str = "unspecified",
     provenance: str = "unspecified",
     weights: Weights = "fp32",
+    referee: Referee | None = None,
+    data: Path | None = None,
 ) -> ModelCard:
     """Write the generator of the run in `run`, or of one of its checkpoints, to `out`, and return its card.
 
+    With a referee the card holds the figures of the very graph that is written; with the training images, `data`,
+    also how near its images come to these.
+
     Raises:
         CheckpointError: no checkpoint, or a damaged one.
+        DataError: the referee's reference is of another size, or `data` can't be read.
         ExportError: ONNX Runtime's images differ from torch's by more than `TOLERANCE`; nothing is written.
         OutputError: `out` can't be written.
     """
@@ -118,6 +130,8 @@ def export(
     check_parent(out)
     source = run if run.suffix == ".safetensors" else run / checkpoint.NAME
     saved = checkpoint.read_card(source)
+    if referee is not None:
+        referee.check_size(saved.config.size)
     generator = Generator(saved.config)
     checkpoint.load_ema(source, generator)
     generator.requires_grad_(False)
@@ -147,6 +161,8 @@ def export(
         parity={"weights": weights, **parity},
         directions=directions(generator),
     )
+    if referee is not None:
+        card = replace(card, quality=measured(model, card, referee, data))
     helper.set_model_props(model, card.to_metadata())
     onnx.checker.check_model(model, full_check=True)
     with replacing(out) as temporary:
@@ -239,6 +255,19 @@ def prove(model: onnx.ModelProto, generator: Generator, tolerance: float) -> dic
         "max_before_rounding": float(f"{worst:.3g}"),
         "share_differing": float(f"{differing / total:.3g}"),
     }
+
+
+def measured(model: onnx.ModelProto, card: ModelCard, referee: Referee, data: Path | None) -> dict[str, Any]:
+    """The figures of the graph's images of seeds 0 to `referee.count` − 1, on the CPU.
+
+    Raises:
+        DataError: what can't be compared, too few images, or `data` that can't be read.
+    """
+    training = open_images(data, size=card.image_shape[1]) if data is not None else None
+    with animegen.Generator(Session(model.SerializeToString(), device="cpu"), card) as generator:
+        seeds = Seeds.starting(0, referee.count)
+        found, _ = evaluate(generator, referee.reference, referee.extractor, seeds, data=training)
+    return found.figures()
 
 
 def _with_levels(model: onnx.ModelProto) -> onnx.ModelProto:
