@@ -101,6 +101,22 @@ def test_a_penalty_every_few_steps_weighs_as_much(tiny_data: Path) -> None:
     torch.testing.assert_close(with_it - gradients(plain.critic), 4 * penalty_part, rtol=1e-3, atol=1e-5)
 
 
+def test_a_share_of_the_batch_estimates_the_same_penalty(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[torch.Tensor] = []
+    measure = penalty.gradient_penalty
+
+    def note(gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        norms.append(gradient.detach().flatten(1).norm(dim=1))
+        return measure(gradient)
+
+    monkeypatch.setattr(penalty, "gradient_penalty", note)
+    whole, half = (trainer(tiny_data, f"penalty_share={share}")._critic_step(0) for share in (1.0, 0.5))
+    assert [len(found) for found in norms] == [8, 4]
+    torch.testing.assert_close(norms[1], norms[0][:4])
+    assert float(half["penalty"]) == pytest.approx(float(((norms[0][:4] - 1) ** 2).mean()))
+    assert float(whole["penalty"]) == pytest.approx(float(((norms[0] - 1) ** 2).mean()))
+
+
 def test_r1_and_r2_are_the_paper_s(tiny_data: Path) -> None:
     tested, plain = (trainer(tiny_data, f"gamma={gamma}", preset="r3gan-64") for gamma in (3.0, 0.0))
     x_real, x_fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)

@@ -86,6 +86,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     objective: ObjectiveName = "wgan-gp"
     lambda_gp: Weight = 10.0  # wgan-gp only
     penalty_every: Positive = 1  # critic steps from one penalty to the next; its weight is multiplied by them
+    penalty_share: Annotated[float, Meta(gt=0, le=1)] = 1.0  # of a batch: its penalty is the mean over so many images
     clip: Rate = 0.01  # wgan only
     gamma: Weight = 0.0  # zero-centred penalties R1 and R2; not with wgan-gp
     label_noise: Share = 0.0  # share of the labels that are flipped; dcgan only

@@ -7,6 +7,7 @@ run draws what the uninterrupted one would have drawn, on any device and in any 
 from __future__ import annotations
 
 import copy
+import math
 from typing import Literal
 
 import numpy as np
@@ -149,13 +150,18 @@ class Trainer:
         epsilon = np.random.default_rng([self.config.seed, _STREAM_EPSILON, k]).random(
             self.config.batch_size, np.float32
         )
-        x_hat = penalty.interpolates(x_real, x_fake, torch.from_numpy(epsilon[rows]).to(self.device))
+        weights = torch.from_numpy(epsilon[rows]).to(self.device)
+        # A batch is a random draw, so its first images estimate the same expectation, at less cost.
+        part = slice(math.ceil(self.config.penalty_share * len(x_real)))
+        x_hat = penalty.interpolates(x_real[part], x_fake[part], weights[part])
         with self._autocast():
             gradient = penalty.input_gradient(self.critic, x_hat)
         return penalty.gradient_penalty(gradient)
 
     def _zero_centred_penalty(self, x_real: Tensor, x_fake: Tensor) -> Tensor:
         """R1 + R2."""
+        part = slice(math.ceil(self.config.penalty_share * len(x_real)))
+        x_real, x_fake = x_real[part], x_fake[part]
         sides = [x_real, x_fake] if self.critic.batched else [torch.cat([x_real, x_fake])]
         with self._autocast():
             gradients = [penalty.input_gradient(self.critic, side) for side in sides]
