@@ -205,8 +205,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    settings = ["penalty_share=1.0", *arguments.settings]  # equal work: the textbook penalises every image
     try:
-        config = load_config(arguments.preset, arguments.settings)
+        config = load_config(arguments.preset, settings)
         device = choose_device(arguments.device)
     except AnimegenError as error:
         parser.error(str(error))
@@ -224,7 +225,7 @@ def main() -> None:
         "precision": f"{precision} (textbook fp32)",
         "threads": torch.get_num_threads(),
         "penalty": f"{results.pop('penalty')} (textbook double backward)",
-        "preset": " ".join([config.preset, *arguments.settings]),
+        "preset": " ".join([config.preset, *settings]),
         "batch_size": config.batch_size,
         "n_critic": config.n_critic,
         "turns": f"{arguments.repeats} of {arguments.steps} steps",
