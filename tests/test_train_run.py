@@ -27,6 +27,7 @@ from train.config import Config, load_config
 from train.data import Dataset, prepare
 from train.devices import choose_device, choose_precision
 from train.errors import CheckpointError, TrainingError
+from train.log import read_rows
 from train.loop import Limits, Session
 from train.runs import open_session
 from train.trainer import Trainer
@@ -58,7 +59,8 @@ def metrics(run: Path) -> list[dict[str, float]]:
 
 
 def test_a_run_leaves_its_traces(tiny_run: Path) -> None:
-    assert sorted(path.name for path in tiny_run.iterdir()) == ["checkpoint.safetensors", "metrics.jsonl", "samples"]
+    traces = ["checkpoint.safetensors", "metrics.jsonl", "samples", "sessions.jsonl"]
+    assert sorted(path.name for path in tiny_run.iterdir()) == traces
     rows = metrics(tiny_run)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[-1]["images_seen"] == 6 * 2 * 8
@@ -87,6 +89,10 @@ def test_a_resumed_run_ends_bit_equal(train: Run, tiny_run: Path, tiny_data: Pat
     assert_equal_states(run, tiny_run)
     assert metrics(run) == metrics(tiny_run)
     assert checkpoint.read_card(run / checkpoint.NAME).sessions == 2
+    starts = read_rows(run / "sessions.jsonl")
+    assert [row["step"] for row in starts] == [0, 2]
+    assert starts[1]["began"] >= starts[0]["began"]
+    assert {(row["device"], row["threads"], row["processes"]) for row in starts} == {("cpu", 1, 1)}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -13,6 +13,7 @@ from animegen.files import replacing
 
 METRICS = "metrics.jsonl"  # of steps
 SCORES = "fid.jsonl"  # of the referee
+SESSIONS = "sessions.jsonl"  # of each start
 EVENTS = "tensorboard"  # the folder to give to tensorboard --logdir
 
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,7 +21,7 @@ from train.checkpoint import CheckpointCard
 from train.data import Dataset
 from train.devices import device_name
 from train.errors import TrainingError
-from train.log import METRICS, SCORES, Log, drop_rows_after, open_log, read_rows
+from train.log import METRICS, SCORES, SESSIONS, Log, drop_rows_after, open_log, read_rows
 from train.networks import parameter_count
 from train.penalty import form_for
 from train.referee import Referee
@@ -123,6 +124,8 @@ class Session:
             stop_on_signals() as stop,
             progress_bar("figures", time_left=False) as bar,
         ):
+            if group.leads:
+                log.write(SESSIONS, self._start())
             bar.disable = bar.disable or not group.leads
             task = bar.add_task(self.run.name, total=self.last_step, completed=trainer.step, figures="")
             recent: deque[tuple[int, float]] = deque([(trainer.step, time.monotonic())], maxlen=11)
@@ -176,6 +179,18 @@ class Session:
         if trainer.group.leads:
             checkpoint.save(self.run / name, trainer, card)
         trainer.group.wait()
+
+    def _start(self) -> dict[str, Any]:
+        """What a later reader of the figures wants to know of this start: from here it may be another machine."""
+        return {
+            "step": self.trainer.step,
+            "began": datetime.now(UTC).isoformat(timespec="seconds"),
+            "device": device_name(self.trainer.device),
+            "precision": self.trainer.precision,
+            "threads": torch.get_num_threads(),
+            "processes": self.trainer.group.world,
+            "code": self.code,
+        }
 
     def _ending(self, stop: Stop) -> Ending | None:
         ending: Ending | None = None
