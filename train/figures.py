@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -85,6 +86,7 @@ def _panel(
     """Curves of `keys` for each run; one that has none of them has no curve, and the scale follows the others."""
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("real images seen")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 250k, 1.5M: whole numbers run into one another
     axes.grid(alpha=0.3)
     settled = []
     for k, (_name, rows) in enumerate(runs):
