@@ -57,9 +57,9 @@ def measure(generator: Generator, batch_size: int, seconds: float) -> Speed:
     return Speed(
         batch_size=batch_size,
         calls=len(times),
-        median_ms=round(median * 1000, 3),
-        fastest_ms=round(min(times) * 1000, 3),
-        slowest_ms=round(max(times) * 1000, 3),
+        median_ms=round(median * 1000, 6),
+        fastest_ms=round(min(times) * 1000, 6),
+        slowest_ms=round(max(times) * 1000, 6),
         images_per_second=round(batch_size / median, 1),
     )
 

@@ -24,7 +24,7 @@ class ModelCard:
         image_shape: channels, height and width.
         objective: what it was trained with, such as `wgan-gp`.
         recipe: the whole configuration of the run.
-        steps: generator steps trained.
+        steps: generator steps trained, those of `earlier` runs included, as in the two below.
         images_seen: real images that the critic saw, repeats counted.
         training_minutes: time spent training, over all sessions.
         data: name, image count, resize rule and sha256 of the training data.
@@ -34,6 +34,8 @@ class ModelCard:
         checkpoint_sha256: of the checkpoint file it was exported from.
         parity: how far ONNX Runtime and torch are apart, measured at export.
         quality: measured figures with their protocol; empty when nothing was measured.
+        earlier: the runs that it started from, oldest first: each one's steps, the images seen by its end, its data and
+            commit, and how its recipe differs, as `key: its value → the value in recipe`.
         directions: unit vectors in latent space along which images change most, strongest first.
         latent_law: how a seed becomes a latent.
         format_version: of this card.
@@ -54,6 +56,7 @@ class ModelCard:
     checkpoint_sha256: str
     parity: Mapping[str, Any]
     quality: Mapping[str, Any] = field(default_factory=dict)
+    earlier: tuple[Mapping[str, Any], ...] = ()
     directions: tuple[tuple[float, ...], ...] = ()
     latent_law: str = LATENT_LAW
     format_version: int = FORMAT_VERSION
@@ -116,18 +119,20 @@ class ModelCard:
         missing = {entry.name for entry in fields(cls) if _is_required(entry)} - values.keys()
         if missing:
             raise ModelError(f"{origin} has a card without {', '.join(sorted(missing))}: export it again")
-        shape, directions = values["image_shape"], values.get("directions", [])
+        shape, directions, earlier = values["image_shape"], values.get("directions", []), values.get("earlier", [])
         checks = {
             "z_dim": _is_count(values["z_dim"]),
             "image_shape": isinstance(shape, list) and len(shape) == 3 and all(map(_is_count, shape)),
             "latent_law": values.get("latent_law", LATENT_LAW) == LATENT_LAW,
             "name": isinstance(values["name"], str) and values["name"] != "",
+            "earlier": isinstance(earlier, list) and all(isinstance(run, dict) for run in earlier),
             "directions": isinstance(directions, list) and all(_is_vector(v, values["z_dim"]) for v in directions),
         }
         wrong = [f"{key} {repr(values[key])[:80]}" for key, right in checks.items() if not right]
         if wrong:
             raise ModelError(f"{origin} has a card with {', '.join(wrong)}, which can't be: export it again")
         values["image_shape"] = tuple(shape)
+        values["earlier"] = tuple(earlier)
         values["directions"] = tuple(map(tuple, directions))
         return cls(**{key: value for key, value in values.items() if key in known})
 
@@ -165,6 +170,9 @@ def _rows(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
                 yield prefix + key, "not measured"
         elif key == "directions":
             yield prefix + key, str(len(value))
+        elif key == "earlier":
+            for k, run in enumerate(value):
+                yield from _rows(run, f"{prefix}{key}.{k}.")
         elif isinstance(value, list | tuple):
             yield prefix + key, "×".join(map(str, value)) if key == "image_shape" else ", ".join(map(str, value))
         else:

@@ -61,12 +61,26 @@ def changed(key: str, text: str | None) -> dict[str, str]:
         (changed("name", '""'), "name ''"),
         (changed("directions", "[[1, 2]]"), "directions"),
         (changed("directions", "3"), "directions 3"),
+        (changed("earlier", "[3]"), "earlier"),
     ],
 )
 def test_cards_that_cannot_be_believed(metadata: dict[str, str], words: str) -> None:
     with pytest.raises(ModelError, match=words) as caught:
         ModelCard.from_metadata(metadata, origin="model.onnx")
     assert "model.onnx" in str(caught.value)
+
+
+def test_a_card_of_an_earlier_version_has_no_earlier_runs() -> None:
+    assert ModelCard.from_metadata(changed("earlier", None), origin="model.onnx").earlier == ()
+
+
+def test_the_runs_before_it_stand_on_the_page() -> None:
+    card = tiny_card(earlier=({"steps": 6, "recipe": ["batch_size: 8 → 16", "seed: 0 → 1"]}, {"steps": 7}))
+    rows = dict(card.rows())
+    assert (rows["earlier.0.steps"], rows["earlier.1.steps"]) == ("6", "7")
+    assert rows["earlier.0.recipe"] == "batch_size: 8 → 16, seed: 0 → 1"
+    assert "earlier" not in dict(tiny_card().rows())
+    assert ModelCard.from_metadata(card.to_metadata(), origin="model.onnx").rows() == card.rows()
 
 
 def test_a_card_for_people() -> None:

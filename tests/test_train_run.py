@@ -22,6 +22,7 @@ import msgspec
 from safetensors.torch import load_file
 
 from animegen import DeviceError, OutputError
+from animegen import Generator as ShippedGenerator
 from train import checkpoint
 from train.config import Config, load_config
 from train.data import Dataset, prepare
@@ -172,6 +173,58 @@ def test_another_configuration_is_refused_with_its_differences(train: Run, tiny_
     done = train("fit", "--resume", *changed, "--data", tiny_data, "--out", tiny_run)
     assert_error(done, 1, "critic.width: 4 → 8", "lambda_gp: 10.0 → 5.0", "another folder")
     assert (tiny_run / checkpoint.NAME).read_bytes() == before
+
+
+def test_a_run_starts_from_another_one(train: Run, tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    run, model = tmp_path / "run", tmp_path / "tuned.onnx"
+    changed = ("--set", "batch_size=16", "--set", "ema=0.99", "--set", "generator_optimiser.lr=1e-9")
+    done = train("fit", "--from", tiny_run, *TINY, *changed, *CPU, "--data", tiny_data, "--out", run, "--steps", 1)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "from wgan-gp-64 at step 6, 96 real images seen" in done.stderr.decode()
+    before, after = tensors(tiny_run), tensors(run)
+    for name in before:  # the generator hardly moved, and the moments and the average went on from where they were
+        if name.startswith("generator.") and name.endswith(".weight"):
+            torch.testing.assert_close(after[name], before[name])
+        if name.startswith("generator_optimiser.") and name.endswith(".step"):
+            assert after[name] == before[name] + 1
+        if name.startswith("ema.") and name.endswith(".weight"):
+            expected = torch.lerp(before[name], before[name.replace("ema.", "generator.")], 0.01)
+            torch.testing.assert_close(after[name], expected)
+    assert any(not torch.equal(after[name], before[name]) for name in before if name.startswith("critic."))
+    assert [row["images_seen"] for row in metrics(run)] == [96 + 32]
+
+    done = train("fit", "--resume", *CPU, "--data", tiny_data, "--out", run, "--steps", 2)
+    assert done.returncode == 0, done.stderr.decode()
+    card = checkpoint.read_card(run / checkpoint.NAME)
+    assert (card.step, card.images_seen, card.config.batch_size) == (2, 96 + 64, 16)
+    (origin,) = card.origins
+    assert (origin.step, origin.images_seen, origin.config.batch_size) == (6, 96, 8)
+    assert origin.checkpoint_sha256 == checkpoint.sha256(tiny_run / checkpoint.NAME)
+
+    done = train("export", run, "--out", model)
+    assert done.returncode == 0, done.stderr.decode()
+    with ShippedGenerator.load(model, device="cpu") as loaded:
+        shipped = loaded.card
+    assert (shipped.steps, shipped.images_seen) == (6 + 2, 96 + 64)
+    (earlier,) = shipped.earlier
+    assert (earlier["steps"], earlier["images_seen"]) == (6, 96)
+    assert "batch_size: 8 → 16" in earlier["recipe"]
+
+    third = train("fit", "--from", run, *TINY, *CPU, "--data", tiny_data, "--out", tmp_path / "third", "--steps", 1)
+    assert third.returncode == 0, third.stderr.decode()
+    card = checkpoint.read_card(tmp_path / "third" / checkpoint.NAME)
+    assert ([origin.step for origin in card.origins], card.images_seen) == ([6, 2], 96 + 64 + 16)
+
+
+def test_a_start_from_other_networks_is_refused(train: Run, tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    new = ("--data", tiny_data, "--out", tmp_path / "run")
+    done = train("fit", "--from", tiny_run, *TINY, "--set", "critic.width=8", *new)
+    assert_error(done, 1, "other networks", "[critic]")
+    done = train("fit", "--from", tmp_path / "none", *TINY, *new)
+    assert_error(done, 1, "none", "does not exist")
+    assert not (tmp_path / "run").exists()
+    done = train("fit", "--from", tiny_run, "--resume", "--data", tiny_data, "--out", tiny_run)
+    assert_error(done, 2, "--from", "--resume")
 
 
 def test_other_data_is_refused(train: Run, tiny_run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,26 @@ NAME = "checkpoint.safetensors"
 _KEPT = {torch.optim.Adam: ("exp_avg", "exp_avg_sq"), torch.optim.RMSprop: ("square_avg",), torch.optim.SGD: ()}
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that another one started from."""
+
+    config: Config
+    step: int
+    images_seen: int  # those of the runs before it included
+    seconds: float
+    data_sha256: str
+    data_source: str
+    code: str
+    checkpoint_sha256: str
+
+
 class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
     """What a checkpoint says of itself, as JSON in the file's metadata."""
 
     format: int
     config: Config
     step: int
-    images_seen: int
+    images_seen: int  # those of the runs that it started from included
     seconds: float  # spent training so far, over all sessions
     sessions: int  # how often the run was started
     rollbacks: int  # how often it went back to a checkpoint, each time with half of the learning rates
@@ -44,6 +58,7 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     processes: int = 1
     fid: dict[str, Any] | None = None  # of the generator in the file, where it was measured, with its protocol
+    origins: tuple[Origin, ...] = ()  # the runs that it started from, oldest first
 
 
 def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
@@ -52,13 +67,17 @@ def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
     Raises:
         OutputError: no space, or no right to write.
     """
-    if trainer.step == 0:
-        _make_moments(trainer)
+    _make_moments(trainer)
     with replacing(path) as temporary:
         try:
             save_file(_tensors(trainer), temporary, {"animegen": msgspec.json.encode(card).decode()})
         except SafetensorError as error:  # it wraps a full disk
             raise OSError(str(error)) from error
+
+
+def of(run: Path) -> Path:
+    """The checkpoint that is meant: a run's folder means its last one."""
+    return run if run.suffix == ".safetensors" else run / NAME
 
 
 def read_card(path: Path) -> CheckpointCard:
@@ -104,18 +123,39 @@ def restore(path: Path, trainer: Trainer) -> CheckpointCard:
         CheckpointError: as `read_card`, or the tensors are not those of this configuration.
     """
     card = read_card(path)
-    with safe_open(path, "pt") as file:
-        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    _make_moments(trainer)
-    wanted = _tensors(trainer, contiguous=False)
-    if saved.keys() != wanted.keys() or any(saved[name].shape != wanted[name].shape for name in saved):
-        raise CheckpointError(f"{path} holds the tensors of another network: start a new run")
-    with torch.no_grad():
-        for name, value in wanted.items():
-            value.copy_(saved[name])
+    _copy(path, trainer)
     trainer.step = card.step
     trainer.lr_scale = 0.5**card.rollbacks
+    trainer.images_before = card.origins[-1].images_seen if card.origins else 0
     return card
+
+
+def start_from(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
+    """Give a new run's trainer the networks, moving average and moments in the file, and return the runs before it.
+
+    Raises:
+        CheckpointError: as `read_card`, or the networks or optimisers are not those of the trainer's configuration.
+    """
+    card = read_card(path)
+    _copy(path, trainer)
+    trainer.images_before = card.images_seen
+    origin = Origin(
+        config=card.config,
+        step=card.step,
+        images_seen=card.images_seen,
+        seconds=card.seconds,
+        data_sha256=card.data_sha256,
+        data_source=card.data_source,
+        code=card.code,
+        checkpoint_sha256=sha256(path),
+    )
+    return (*card.origins, origin)
+
+
+def sha256(path: Path) -> str:
+    """Of the checkpoint file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_ema(path: Path, generator: nn.Module) -> CheckpointCard:
@@ -148,6 +188,22 @@ def code_revision() -> str:
     return commit + ("+" if changed else "")
 
 
+def _copy(path: Path, trainer: Trainer) -> None:
+    """Every tensor of the file into the trainer."""
+    with safe_open(path, "pt") as file:
+        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    _make_moments(trainer)
+    wanted = _tensors(trainer, contiguous=False)
+    if saved.keys() != wanted.keys() or any(saved[name].shape != wanted[name].shape for name in saved):
+        raise CheckpointError(
+            f"{path} holds the tensors of other networks or optimisers: keep the values of [generator] and [critic] "
+            "and the optimisers' algorithms, or start from random weights"
+        )
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(saved[name])
+
+
 def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:
     """Every tensor of the state by name; contiguous copies for the file, or the tensors themselves."""
     tensors: dict[str, Tensor] = {}
@@ -163,10 +219,12 @@ def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:
 
 
 def _make_moments(trainer: Trainer) -> None:
-    """An optimiser makes its state at its first step; make it now, in the parameters' own memory order."""
+    """An optimiser makes its state at its first step; make what is missing now, in the parameters' memory order."""
     for optimiser in _optimisers(trainer).values():
         kept = _KEPT[type(optimiser)]
         for parameter in optimiser.param_groups[0]["params"] if kept else ():
+            if parameter in optimiser.state:
+                continue
             moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in kept}
             optimiser.state[parameter] = {"step": torch.tensor(0.0), **moments}
 

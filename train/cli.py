@@ -89,6 +89,7 @@ def prepare(source: Path, size: int, channels: Channels | None, out: Path) -> No
 @click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made.")
 @click.option("--out", "run", type=FOLDER, required=True, help="The run's folder.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, exactly where it stopped.")
+@click.option("--from", "start", type=FOLDER, help="Start with the networks of another run, or a checkpoint in it.")
 @click.option("--steps", type=click.IntRange(min=1), help="Stop at this many generator steps.  [default: the preset's]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this much time.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
@@ -110,6 +111,7 @@ def fit(
     data: Path,
     run: Path,
     resume: bool,
+    start: Path | None,
     steps: int | None,
     minutes: float | None,
     device: Literal["auto", "cpu", "cuda"],
@@ -129,6 +131,7 @@ def fit(
     \b
     Example: python -m train fit --preset anime-face-64 --data data/faces64 --out runs/faces --minutes 60
              python -m train fit --resume --data data/faces64 --out runs/faces
+             python -m train fit --from runs/faces --preset anime-face-64 --data data/cats64 --out runs/cats
     Several GPUs:
              torchrun --nproc-per-node 4 -m train fit --preset anime-face-64 --data data/faces64 --out runs/faces
     """
@@ -149,6 +152,7 @@ def fit(
         data,
         config=configuration(preset, settings, resume=resume),
         resume=resume,
+        start=start,
         device=where,
         precision=choose_precision(precision, where),
         limits=Limits(

@@ -7,7 +7,6 @@ checker → torch and ONNX Runtime side by side → rename into place.
 from __future__ import annotations
 
 import copy
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +27,7 @@ from animegen.pictures import open_images
 from animegen.runtime import Session
 from animegen.seeds import Seeds
 from train import checkpoint
-from train.config import to_mapping
+from train.config import Config, differences, to_mapping
 from train.errors import ConfigError, ExportError
 from train.graphs import halve, trace
 from train.networks import Generator
@@ -128,7 +127,7 @@ def export(
     if out.suffix != ".onnx":
         raise ConfigError(f"{out} has the extension {out.suffix!r}: a model file ends in .onnx")
     check_parent(out)
-    source = run if run.suffix == ".safetensors" else run / checkpoint.NAME
+    source = checkpoint.of(run)
     saved = checkpoint.read_card(source)
     if referee is not None:
         referee.check_size(saved.config.size)
@@ -145,9 +144,9 @@ def export(
         image_shape=(config.channels, config.size, config.size),
         objective=config.objective,
         recipe=to_mapping(config),
-        steps=saved.step,
+        steps=saved.step + sum(origin.step for origin in saved.origins),
         images_seen=saved.images_seen,
-        training_minutes=round(saved.seconds / 60, 1),
+        training_minutes=round((saved.seconds + sum(origin.seconds for origin in saved.origins)) / 60, 1),
         data={
             "name": saved.data_source,
             "images": saved.data_count,
@@ -157,7 +156,8 @@ def export(
         licence=licence,
         provenance=provenance,
         code_revision=saved.code,
-        checkpoint_sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
+        earlier=tuple(_earlier(origin, config) for origin in saved.origins),
+        checkpoint_sha256=checkpoint.sha256(source),
         parity={"weights": weights, **parity},
         directions=directions(generator),
     )
@@ -168,6 +168,18 @@ def export(
     with replacing(out) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
     return card
+
+
+def _earlier(origin: checkpoint.Origin, last: Config) -> dict[str, Any]:
+    """A run that the exported one started from, for its card; of its recipe, what the last one's has otherwise."""
+    return {
+        "steps": origin.step,
+        "images_seen": origin.images_seen,
+        "data": f"{origin.data_source}, sha256 {origin.data_sha256}",
+        "code_revision": origin.code,
+        "checkpoint_sha256": origin.checkpoint_sha256,
+        "recipe": differences(origin.config, last),
+    }
 
 
 @torch.no_grad()

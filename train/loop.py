@@ -17,7 +17,7 @@ from animegen import images as pictures
 from animegen import latents
 from animegen.console import Stop, progress_bar, say, stop_on_signals
 from train import checkpoint
-from train.checkpoint import CheckpointCard
+from train.checkpoint import CheckpointCard, Origin
 from train.data import Dataset
 from train.devices import device_name
 from train.errors import TrainingError
@@ -60,6 +60,7 @@ class Session:
     limits: Limits
     earlier: CheckpointCard | None = None  # the state that this session resumed from
     referee: Referee | None = None  # measures the EMA generator now and then
+    origins: tuple[Origin, ...] = ()  # the runs that this one started from
     code: str = field(default_factory=checkpoint.code_revision)  # read now: the checkout may move on while it trains
     rollbacks: int = 0
     _began: float = field(default_factory=time.monotonic)
@@ -83,6 +84,9 @@ class Session:
         ]
         if processes > 1:
             lines.append(f"{processes} processes, each with {config.batch_size // processes} images of a batch")
+        if self.origins and self.earlier is None:
+            start = self.origins[-1]
+            lines.append(f"from {start.config.preset} at step {start.step}, {start.images_seen:,} real images seen")
         if self.earlier is not None:
             was = self.earlier
             lines.append(f"resumed at step {was.step} after {was.seconds / 60:.0f} minutes of training")
@@ -175,6 +179,7 @@ class Session:
             threads=torch.get_num_threads(),
             processes=trainer.group.world,
             fid=fid,
+            origins=self.origins,
         )
         if trainer.group.leads:
             checkpoint.save(self.run / name, trainer, card)

@@ -24,6 +24,7 @@ def open_session(
     *,
     config: Config | None,
     resume: bool = False,
+    start: Path | None = None,
     device: torch.device,
     precision: Precision,
     limits: Limits,
@@ -32,15 +33,19 @@ def open_session(
 ) -> Session:
     """Start a new run in the folder `run`, or resume the one that is there.
 
-    A resumed run keeps its configuration; one that is given with it must be the same.
+    A resumed run keeps its configuration; one that is given with it must be the same. A new one may `start` with the
+    networks and moments of another run (a folder, or a checkpoint in it), on the same data or on other.
 
     Raises:
-        UsageError: no configuration for a new run.
-        CheckpointError: nothing to resume, a damaged checkpoint, another configuration or other data.
+        UsageError: no configuration for a new run, or a start for a resumed one.
+        CheckpointError: nothing to resume or to start from, a damaged checkpoint, another configuration or other data;
+            a start with other networks or optimisers.
         DataError: no dataset, or one that doesn't fit the preset; a reference of another size.
         OutputError: the folder holds a run and `resume` is off, or can't be made.
     """
     saved = run / checkpoint.NAME
+    if resume and start is not None:
+        raise UsageError("--from is for a new run, and --resume goes on with one: leave one of them out")
     earlier = checkpoint.read_card(saved) if resume else None
     if not resume and saved.exists():
         raise OutputError(f"{run} already holds a run: add --resume to continue it, or name another folder")
@@ -60,12 +65,15 @@ def open_session(
     if referee is not None:
         referee.check_size(config.size)
     trainer = Trainer(config, dataset.images, device=device, precision=precision, group=group)
+    origins = earlier.origins if earlier is not None else ()
     if earlier is not None:
         checkpoint.restore(saved, trainer)
     else:
+        if start is not None:
+            origins = checkpoint.start_from(checkpoint.of(start), trainer)
         check_parent(run)
         run.mkdir(exist_ok=True)
-    return Session(trainer, dataset, run, limits, earlier, referee)
+    return Session(trainer, dataset, run, limits, earlier, referee, origins)
 
 
 def configuration(preset: str | None, settings: Sequence[str], *, resume: bool) -> Config | None:

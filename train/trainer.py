@@ -35,6 +35,7 @@ class Trainer:
     Attributes:
         step: rounds of critic and generator steps done.
         lr_scale: a factor on both learning rates, which a rollback makes smaller.
+        images_before: real images that its critic had seen in the run that it started from.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Trainer:
         self.group = group
         self.step = 0
         self.lr_scale = 1.0
+        self.images_before = 0
         self.total_steps = config.total_steps(len(images))
         self.batches = Batches(images, batch_size=config.batch_size, seed=config.seed, flip=config.flip)
         self.objective = objectives.OBJECTIVES[config.objective]
@@ -78,7 +80,7 @@ class Trainer:
     @property
     def images_seen(self) -> int:
         """Real images that the critic has seen so far."""
-        return self.step * self.config.n_critic * self.config.batch_size
+        return self.images_before + self.step * self.config.n_critic * self.config.batch_size
 
     def train_step(self) -> dict[str, float]:
         """One round: `n_critic` critic steps, then `n_generator` generator steps, each with its EMA update.
@@ -195,7 +197,7 @@ class Trainer:
     @torch.no_grad()
     def _update_ema(self, k: int) -> None:
         # A short horizon first, as the average would otherwise remember its random start for long.
-        decay = min(self.config.ema, (1 + k) / (10 + k))
+        decay = self.config.ema if self.images_before else min(self.config.ema, (1 + k) / (10 + k))
         averaged, current = self.ema.state_dict(), self.generator.state_dict()
         for name, value in averaged.items():
             if value.is_floating_point():
