@@ -17,7 +17,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from animegen.errors import MissingPackageError, ModelError, UsageError
-from animegen.files import replacing
+from animegen.files import replacing, sha256
 
 INSTALL = "pip install 'animegen[fetch]'"
 _HUB = "https://huggingface.co"
@@ -119,13 +119,13 @@ def fetch(address: Address, say: Callable[[str], None] = lambda _: None) -> Path
     pin = _pin(address.folder)
     pinned = address.sha256 or (pin["sha256"] if pin else None)
     if path.is_file() and pinned is not None:
-        if _sha256(path) == pinned:
+        if sha256(path) == pinned:
             return path
         say(f"{path} is damaged: fetching {address.text} again")
     else:
         say(f"fetching {address.text}")
     _download(address, pinned)
-    digest = _sha256(path)
+    digest = sha256(path)
     with replacing(address.folder / _PIN) as temporary:
         temporary.write_text(
             json.dumps({"address": address.text, "url": address.url, "sha256": digest}), encoding="utf-8"
@@ -216,8 +216,3 @@ class _Bounded:
 
     def flush(self) -> None:
         self._file.flush()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

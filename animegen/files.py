@@ -1,7 +1,8 @@
-"""Writing without half files: everything is written beside its target and renamed into place."""
+"""Writing without half files: everything is written beside its target and renamed into place. And their hash."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -77,3 +78,9 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

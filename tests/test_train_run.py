@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 
 from animegen import DeviceError, OutputError
 from animegen import Generator as ShippedGenerator
+from animegen.files import sha256
 from train import checkpoint
 from train.config import Config, load_config
 from train.data import Dataset, prepare
@@ -199,7 +200,7 @@ def test_a_run_starts_from_another_one(train: Run, tiny_run: Path, tiny_data: Pa
     assert (card.step, card.images_seen, card.config.batch_size) == (2, 96 + 64, 16)
     (origin,) = card.origins
     assert (origin.step, origin.images_seen, origin.config.batch_size) == (6, 96, 8)
-    assert origin.checkpoint_sha256 == checkpoint.sha256(tiny_run / checkpoint.NAME)
+    assert origin.checkpoint_sha256 == sha256(tiny_run / checkpoint.NAME)
 
     done = train("export", run, "--out", model)
     assert done.returncode == 0, done.stderr.decode()

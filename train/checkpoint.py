@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from animegen.files import replacing
+from animegen.files import replacing, sha256
 from train.config import Config, differences
 from train.errors import CheckpointError
 from train.trainer import Precision, Trainer
@@ -150,12 +149,6 @@ def start_from(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
         checkpoint_sha256=sha256(path),
     )
     return (*card.origins, origin)
-
-
-def sha256(path: Path) -> str:
-    """Of the checkpoint file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_ema(path: Path, generator: nn.Module) -> CheckpointCard:

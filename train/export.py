@@ -22,7 +22,7 @@ import animegen
 from animegen import latents
 from animegen.card import ModelCard
 from animegen.evaluation import evaluate
-from animegen.files import check_parent, replacing
+from animegen.files import check_parent, replacing, sha256
 from animegen.pictures import open_images
 from animegen.runtime import Session
 from animegen.seeds import Seeds
@@ -157,7 +157,7 @@ def export(
         provenance=provenance,
         code_revision=saved.code,
         earlier=tuple(_earlier(origin, config) for origin in saved.origins),
-        checkpoint_sha256=checkpoint.sha256(source),
+        checkpoint_sha256=sha256(source),
         parity={"weights": weights, **parity},
         directions=directions(generator),
     )

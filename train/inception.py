@@ -6,7 +6,6 @@ forge; what it leaves in the user's cache is an ordinary file for animegen.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 from animegen import fetch
 from animegen.errors import MissingPackageError, ModelError
-from animegen.files import replacing
+from animegen.files import replacing, sha256
 from animegen.quality.extractors import CARD_KEY, INCEPTION
 from animegen.runtime import Session
 from train.errors import ExportError
@@ -153,8 +152,7 @@ def _prove(model: onnx.ModelProto, graph: Graph) -> float:
 
 
 def _checked(path: Path) -> Path:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(path)
     if digest != SHA256:
         raise ModelError(
             f"{path} is not {NAME}: it has {path.stat().st_size:,} bytes and sha256 {digest}, and the weights have "
