@@ -21,6 +21,7 @@ Weight = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Kernel = Annotated[int, Meta(ge=3, le=7)]
+Blocks = Annotated[int, Meta(ge=0, le=4)]
 
 ObjectiveName = Literal["wgan-gp", "wgan", "dcgan", "hinge", "rgan", "rgan-hinge", "ragan", "ragan-hinge"]
 
@@ -35,6 +36,8 @@ class GeneratorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     first: Literal["dense", "convolution"] = "dense"  # from the latent to the first stage
     norm: Literal["batch", "none"] = "batch"  # after every layer but the last
     slope: Fraction = 0.0  # of a LeakyReLU; 0 is the ReLU of Radford et al. 2016
+    blocks: Blocks = 0  # residual blocks after each doubling
+    full_size: bool = False  # features at the image's own size too, so `width` is theirs
     output: Literal["tanh", "sigmoid"] = "tanh"
 
 
@@ -47,6 +50,8 @@ class CriticConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     last: Literal["dense", "convolution"] = "dense"  # from the last stage to the value; both are the same sum
     norm: Literal["none", "batch", "instance", "spectral"] = "none"  # batch, instance: not in the first layer
     slope: Fraction = 0.2  # of the LeakyReLU; Radford et al. 2016
+    blocks: Blocks = 0  # residual blocks before each halving of features
+    full_size: bool = False  # features at the image's own size too, so `width` is theirs
 
 
 class Adam(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="algorithm", tag="adam"):

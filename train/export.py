@@ -30,7 +30,7 @@ from train import checkpoint
 from train.config import Config, differences, to_mapping
 from train.errors import ConfigError, ExportError
 from train.graphs import halve, trace
-from train.networks import Generator
+from train.networks import Generator, Residual
 from train.referee import Referee
 
 Weights = Literal["fp32", "fp16"]
@@ -67,8 +67,8 @@ class ExportGraph(nn.Module):
             layers.append(_Plus(bias.detach().reshape(generator.shape)))
         layers.append(generator.first_activation)
         for stage in generator.stages:
-            convolution, norm, activation = stage.children()
-            layers += [_folded(convolution, norm), activation]
+            convolution, norm, activation, *blocks = stage.children()
+            layers += [_folded(convolution, norm), activation, *map(_folded_block, blocks)]
         self.layers = nn.Sequential(*layers, generator.last, generator.output)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -90,11 +90,18 @@ class _Plus(nn.Module):
 
 
 def _folded(convolution: nn.Module, norm: nn.Module) -> nn.Module:
-    assert isinstance(convolution, nn.ConvTranspose2d)
+    assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
     if isinstance(norm, nn.Identity):
         return convolution
     assert isinstance(norm, nn.BatchNorm2d)
-    return fuse_conv_bn_eval(convolution.eval(), norm, transpose=True)
+    return fuse_conv_bn_eval(convolution.eval(), norm, transpose=isinstance(convolution, nn.ConvTranspose2d))
+
+
+def _folded_block(block: nn.Module) -> nn.Module:
+    assert isinstance(block, Residual)
+    first, first_norm, activation, last, last_norm = block.body
+    block.body = nn.Sequential(_folded(first, first_norm), activation, _folded(last, last_norm))
+    return block
 
 
 def to_levels(images: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""One DCGAN-family generator and critic, built by a loop over stages. Size, width, kernel and norm are data.
+"""One DCGAN-family generator and critic, built by a loop over stages. Size, width, kernel, norm and depth are data.
 
 Radford et al. 2016 (arXiv 1511.06434). Between the smallest stage and the image each stage doubles the side with a
-stride of 2.
+stride of 2. With `blocks`, residual blocks (He et al. 2016, arXiv 1512.03385) work at each side in between, as in the
+deeper networks of Gulrajani et al. 2017 (appendix F).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from train.config import Config, sides
 from train.processes import BatchNorm
 
 STRIDE = 2
+FLAT = 3  # the kernel of a convolution that keeps the side
 
 
 class Generator(nn.Module):
@@ -30,7 +32,7 @@ class Generator(nn.Module):
         super().__init__()
         own = config.generator
         stages = sides(config.size, own.smallest)[::-1]
-        widths = [own.width * 2**stage for stage in range(len(stages) - 1)][::-1]
+        widths = [own.width * 2**stage for stage in range(len(stages) - (not own.full_size))][::-1]
         bias = own.norm == "none"  # BatchNorm subtracts the mean, so a bias before it would do nothing
         self.z_dim = own.z_dim
         self.shape = (widths[0], own.smallest, own.smallest)
@@ -46,13 +48,19 @@ class Generator(nn.Module):
                 _upward(widths[k], widths[k + 1], own.kernel, stages[k : k + 2], bias=bias),
                 _norm(own.norm, widths[k + 1]),
                 _rectifier(own.slope),
+                *(Residual(widths[k + 1], own.norm, own.slope) for _ in range(own.blocks)),
             )
             for k in range(len(widths) - 1)
         )
-        self.last = _upward(widths[-1], config.channels, own.kernel, stages[-2:], bias=True)
+        self.last: nn.Conv2d | nn.ConvTranspose2d
+        if own.full_size:
+            self.last = nn.Conv2d(widths[-1], config.channels, FLAT, padding=FLAT // 2)
+        else:
+            self.last = _upward(widths[-1], config.channels, own.kernel, stages[-2:], bias=True)
         self.output = nn.Tanh() if own.output == "tanh" else Sigmoid()
         for layer in self.modules():
             _init_generator(layer, normed=own.norm == "batch", slope=own.slope)
+        _init_residuals(self)
 
     def forward(self, z: Tensor) -> Tensor:
         """Images in [−1, 1] from latents."""
@@ -66,6 +74,31 @@ class Generator(nn.Module):
             x = stage(x)
         images: Tensor = self.output(self.last(x))
         return images
+
+
+class Residual(nn.Module):
+    """x → activation(x + body(x)), of one shape; the body is convolution, norm, activation, convolution, norm.
+
+    He et al. 2016. It starts as the identity before its activation: the last norm's weight is 0 (Goyal et al. 2017,
+    arXiv 1706.02677, section 5.1), or without a norm the last convolution's (Zhang et al. 2019, arXiv 1901.09321).
+    """
+
+    def __init__(self, channels: int, norm: str, slope: float) -> None:
+        super().__init__()
+        bias = norm in {"none", "spectral"}
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, FLAT, padding=FLAT // 2, bias=bias),
+            _norm(norm, channels),
+            _rectifier(slope),
+            nn.Conv2d(channels, channels, FLAT, padding=FLAT // 2, bias=bias),
+            _norm(norm, channels),
+        )
+        self.activation = _rectifier(slope)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        activated: Tensor = self.activation(x + self.body(x))
+        return activated
 
 
 class Sigmoid(nn.Module):
@@ -89,9 +122,15 @@ class Critic(nn.Sequential):
     def __init__(self, config: Config) -> None:
         own = config.critic
         stages = sides(config.size, own.smallest)
-        widths = [config.channels, *(own.width * 2**stage for stage in range(len(stages) - 1))]
+        widths = [own.width * 2**stage for stage in range(len(stages) - (not own.full_size))]
         layers: list[nn.Module] = []
+        if own.full_size:
+            layers += [nn.Conv2d(config.channels, widths[0], FLAT, padding=FLAT // 2), nn.LeakyReLU(own.slope)]
+        else:
+            widths = [config.channels, *widths]
         for before, after in pairwise(widths):
+            if layers:
+                layers += [Residual(before, own.norm, own.slope) for _ in range(own.blocks)]
             # Radford et al. 2016: the first layer isn't normalised; the spectral norm is for every layer.
             normed = own.norm in {"batch", "instance"} and bool(layers)
             layers.append(nn.Conv2d(before, after, own.kernel, STRIDE, padding=(own.kernel - 1) // 2, bias=not normed))
@@ -102,11 +141,15 @@ class Critic(nn.Sequential):
             layers += [nn.Flatten(), nn.Linear(widths[-1] * own.smallest**2, 1)]
         else:
             layers.append(nn.Conv2d(widths[-1], 1, own.smallest))
-        for layer in layers:
-            _init_critic(layer, normed=own.norm == "batch", slope=own.slope)
-            if own.norm == "spectral" and isinstance(layer, nn.Conv2d | nn.Linear):
-                spectral_norm(layer)
         super().__init__(*layers, nn.Flatten(0))
+        for layer in list(self.modules()):
+            _init_critic(layer, normed=own.norm == "batch", slope=own.slope)
+        if own.norm == "spectral":  # which has no use for a weight of 0
+            for layer in list(self.modules()):
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    spectral_norm(layer)
+        else:
+            _init_residuals(self)
         self.batched = own.norm == "batch"
 
 
@@ -141,10 +184,23 @@ def _rectifier(slope: float) -> nn.Module:
     return nn.LeakyReLU(slope) if slope else nn.ReLU()
 
 
+@torch.no_grad()
+def _init_residuals(network: nn.Module) -> None:
+    """Each block gives what it was given, until it has learnt better."""
+    for block in network.modules():
+        if isinstance(block, Residual):
+            convolution, norm = block.body[-2], block.body[-1]
+            last = convolution if isinstance(norm, nn.Identity) else norm
+            assert isinstance(last.weight, Tensor)
+            last.weight.zero_()
+
+
 def _init_generator(layer: nn.Module, *, normed: bool, slope: float) -> None:
-    if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
+    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         if normed:  # Radford et al. 2016, section 4
             std = 0.02
+        elif isinstance(layer, nn.Conv2d):
+            std = nn.init.calculate_gain("leaky_relu", slope) / math.sqrt(layer.in_channels * FLAT**2)
         else:
             # He et al. 2015: without a norm the signal must keep its size. A value of a transposed convolution
             # sums (kernel/stride)² of its taps of each input channel.

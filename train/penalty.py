@@ -3,17 +3,20 @@
 The reference differentiates twice. The closed form needs only first-order autograd: for a chain of
 convolutions, linear layers and piecewise-linear activations, ∇D(x̂) is itself a chain — the transposed layers
 from the last to the first, with each activation's slope, 1 or `negative_slope`, in between. The slopes are
-constant almost everywhere, so ordinary autograd through that chain gives the penalty's exact weight gradients.
+constant almost everywhere, so ordinary autograd through that chain gives the penalty's exact weight gradients. A residual block is two such chains, of which
+one is the identity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from train.networks import Residual
 
 Form = Literal["closed form", "double backward"]
 
@@ -64,25 +67,54 @@ def double_backward(critic: nn.Module, x: Tensor) -> Tensor:
 def closed_form(critic: nn.Module, x: Tensor) -> Tensor:
     """The same gradient from the transposed chain; needs a critic for which `form_for` says "closed form"."""
     assert isinstance(critic, nn.Sequential)
-    steps: list[Callable[[Tensor], Tensor]] = []
     with torch.no_grad():
-        for layer in critic:
-            steps.append(_reverse(layer, x))
-            x = layer(x)
-        gradient = torch.ones_like(x)
-    for step in reversed(steps):
-        gradient = step(gradient)
-    return gradient
+        values, backwards = _chain(critic, x)
+        ones = torch.ones_like(values)
+    return backwards(ones)
+
+
+Backwards = Callable[[Tensor], Tensor]
 
 
 def _can_reverse(layer: nn.Module) -> bool:
     if type(layer) is nn.Conv2d:  # a spectral norm makes it a class of its own, whose weight is no constant
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return type(layer) in (nn.Linear, nn.LeakyReLU, nn.ReLU, nn.Flatten)
+    if isinstance(layer, Residual):
+        return all(_can_reverse(inner) for inner in (*layer.body, layer.activation))
+    return type(layer) in (nn.Linear, nn.LeakyReLU, nn.ReLU, nn.Flatten, nn.Identity)
 
 
-def _reverse(layer: nn.Module, before: Tensor) -> Callable[[Tensor], Tensor]:
-    """The transpose of `layer` at its input `before`."""
+def _chain(layers: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, Backwards]:
+    """What the layers make of x, one after the other, and the transpose of all of them there."""
+    steps: list[Backwards] = []
+    for layer in layers:
+        x, step = _forwards(layer, x)
+        steps.append(step)
+
+    def backwards(gradient: Tensor) -> Tensor:
+        for step in reversed(steps):
+            gradient = step(gradient)
+        return gradient
+
+    return x, backwards
+
+
+def _forwards(layer: nn.Module, x: Tensor) -> tuple[Tensor, Backwards]:
+    """What the layer makes of x, and its transpose there."""
+    if isinstance(layer, Residual):
+        change, through_body = _chain(layer.body, x)
+        y, through_activation = _forwards(layer.activation, x + change)
+
+        def through_both(gradient: Tensor) -> Tensor:
+            gradient = through_activation(gradient)
+            return gradient + through_body(gradient)
+
+        return y, through_both
+    return layer(x), _transpose(layer, x)
+
+
+def _transpose(layer: nn.Module, before: Tensor) -> Backwards:
+    """The transpose of a single layer at its input `before`."""
     if isinstance(layer, nn.Conv2d):
         return lambda g: _transposed_convolution(layer, g, before.shape[2:])
     if isinstance(layer, nn.Linear):
@@ -91,6 +123,8 @@ def _reverse(layer: nn.Module, before: Tensor) -> Callable[[Tensor], Tensor]:
         slope = layer.negative_slope if isinstance(layer, nn.LeakyReLU) else 0.0
         slopes = torch.full_like(before, slope).masked_fill_(before > 0, 1)
         return lambda g: g * slopes
+    if isinstance(layer, nn.Identity):
+        return lambda g: g
     shape = before.shape
     return lambda g: g.view(shape)
 
