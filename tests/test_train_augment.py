@@ -8,12 +8,16 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from train import augment
-from train.augment import NAMES, Draws, apply, draw
+from train.augment import NAMES, Draws, draw
 from train.errors import ConfigError
 
 
 def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, 21, 0])
+
+
+def apply(x: torch.Tensor, draws: Draws) -> torch.Tensor:
+    return augment.apply(x, {name: torch.from_numpy(numbers).to(x.device) for name, numbers in draws.arrays().items()})
 
 
 def images(n: int, channels: int = 3, side: int = 8, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -144,4 +148,4 @@ def test_type_and_memory_format_are_kept(dtype: torch.dtype, memory_format: torc
 def test_cuda_gives_what_the_cpu_gives() -> None:
     x = images(8)
     draws = draw(generator(), 8, NAMES, x.shape)
-    torch.testing.assert_close(augment.apply(x.cuda(), draws).cpu(), augment.apply(x, draws))
+    torch.testing.assert_close(apply(x.cuda(), draws).cpu(), apply(x, draws))

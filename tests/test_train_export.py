@@ -24,16 +24,17 @@ from train.export import BATCHES, ExportGraph, build, directions, export, prove,
 from train.networks import Generator
 
 
-@pytest.fixture(scope="module")
-def generator() -> Generator:
+@pytest.fixture(scope="module", params=["plain", "residual"])
+def generator(request: pytest.FixtureRequest) -> Generator:
     """A generator of 16×16 whose BatchNorms are not the identity, with images that use the whole range."""
     torch.manual_seed(0)
-    made = Generator(load_config("wgan-gp-64", ["size=16", "generator.width=8", "generator.z_dim=8"]))
+    depth = ["generator.blocks=1", "generator.full_size=true"] if request.param == "residual" else []
+    made = Generator(load_config("wgan-gp-64", ["size=16", "generator.width=8", "generator.z_dim=8", *depth]))
     for module in made.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 2)
             torch.nn.init.normal_(module.bias)
-    made.last.weight.data *= 20
+    made.last.weight.data *= 20 if request.param == "plain" else 10
     set_standing_statistics(made, seed=0)
     return made.requires_grad_(False)
 
@@ -70,6 +71,7 @@ def test_the_graph_is_the_formats(model: onnx.ModelProto) -> None:
     assert "BatchNormalization" not in operators
     assert "Gemm" not in operators
     assert operators.count("ConvTranspose") == 3
+    assert operators.count("Conv") in {0, 5}  # two blocks of two, and the last layer
     assert not any(weight.external_data for weight in model.graph.initializer)
     # Nothing of this machine: no path, no stack trace.
     assert str(Path(__file__).parent.parent).encode() not in model.SerializeToString()

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from train.config import Config, load_config
-from train.networks import Generator, initial_networks
+from train.networks import Generator, Residual, initial_networks
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64, 128])
@@ -23,6 +23,40 @@ def test_every_size_and_kernel(size: int, kernel: int, channels: int) -> None:
     assert images.shape == (3, channels, size, size)
     assert images.abs().max() <= 1
     assert critic(images).shape == (3,)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+@pytest.mark.parametrize("full_size", ["true", "false"])
+@pytest.mark.parametrize("norm", ["none", "batch", "instance", "spectral"])
+def test_depth_is_data(blocks: int, full_size: str, norm: str) -> None:
+    own_norm = "batch" if norm == "batch" else "none"
+    settings = [f"generator.norm={own_norm}", f"critic.norm={norm}", "generator.width=4", "critic.width=4", "size=32"]
+    for side in ("generator", "critic"):
+        settings += [f"{side}.blocks={blocks}", f"{side}.full_size={full_size}"]
+    generator, critic = initial_networks(load_config("wgan-gp-64", settings))
+    images = generator(torch.randn(3, 128))
+    assert images.shape == (3, 3, 32, 32)
+    assert critic(images).shape == (3,)
+    # 4 → 8 → 16 (→ 32): one stage more at the image's own size, and blocks at each side but the smallest.
+    stages = 3 if full_size == "true" else 2
+    for network in (generator, critic):
+        found = [module for module in network.modules() if isinstance(module, Residual)]
+        assert len(found) == blocks * stages
+        sizes = {block.body[0].in_channels for block in found}
+        assert sizes == ({4 * 2**stage for stage in range(stages)} if blocks else set())
+    (images.sum() + critic(images).sum()).backward()
+    assert all(p.grad is not None for network in (generator, critic) for p in network.parameters())
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_a_block_starts_as_the_identity(norm: str) -> None:
+    deep, flat = (
+        initial_networks(load_config("wgan-gp-64", [f"generator.norm={norm}", "generator.width=4", *more]))[0]
+        for more in (["generator.blocks=2"], [])
+    )
+    flat.load_state_dict(deep.state_dict(), strict=False)
+    z = torch.randn(5, 128)
+    torch.testing.assert_close(deep(z), flat(z))
 
 
 @pytest.mark.parametrize("norm", ["none", "instance", "spectral"])

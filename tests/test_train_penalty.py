@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from train import penalty
 from train.config import load_config
-from train.networks import initial_networks
+from train.networks import Residual, initial_networks
 
 
 def test_the_penalty_of_a_linear_critic_is_known() -> None:
@@ -51,7 +51,18 @@ def test_interpolates_take_one_epsilon_an_image() -> None:
         torch.testing.assert_close(x_hat[k], epsilon[k] * x_real[k] + (1 - epsilon[k]) * x_fake[k])
 
 
+def _with_blocks() -> nn.Module:
+    """A critic with residual blocks that do something: at their start they are the identity."""
+    settings = ["critic.width=4", "critic.kernel=4", "critic.blocks=2", "critic.full_size=true"]
+    critic = initial_networks(load_config("wgan-gp-64", settings))[1]
+    for parameter in critic.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return critic
+
+
 CRITICS = {
+    "residual blocks": _with_blocks,
     "kernel 4": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6", "critic.kernel=4"]))[1],
     "kernel 5": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6"]))[1],
     "kernel 3": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6", "critic.kernel=3"]))[1],
@@ -91,7 +102,14 @@ def test_the_closed_form_equals_double_backward(name: str, dtype: torch.dtype) -
 
 @pytest.mark.parametrize(
     "layer",
-    [nn.BatchNorm2d(3), nn.InstanceNorm2d(3), nn.Tanh(), nn.Conv2d(3, 3, 3, padding="same"), nn.Dropout()],
+    [
+        Residual(3, "instance", 0.2),
+        nn.BatchNorm2d(3),
+        nn.InstanceNorm2d(3),
+        nn.Tanh(),
+        nn.Conv2d(3, 3, 3, padding="same"),
+        nn.Dropout(),
+    ],
     ids=lambda layer: type(layer).__name__,
 )
 def test_other_layers_take_the_reference(layer: nn.Module) -> None:

@@ -10,8 +10,9 @@ Drawing and applying are apart: the numbers come from a numpy generator that the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,12 +33,10 @@ class Draws:
     translation: NDArray[np.int64] | None = None  # [N, 2]: pixels down and to the right
     cutout: NDArray[np.int64] | None = None  # [N, 2]: the centre's row and column
 
-    def of(self, rows: slice) -> Draws:
-        """The numbers of some of the images."""
-        color, translation, cutout = (
-            numbers if numbers is None else numbers[rows] for numbers in (self.color, self.translation, self.cutout)
-        )
-        return Draws(color, translation, cutout)  # type: ignore[arg-type]
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What was drawn, by name."""
+        drawn = {"color": self.color, "translation": self.translation, "cutout": self.cutout}
+        return {name: numbers for name, numbers in drawn.items() if numbers is not None}
 
 
 def draw(rng: np.random.Generator, n: int, policy: Sequence[str], size: Sequence[int]) -> Draws:
@@ -64,23 +63,23 @@ def draw(rng: np.random.Generator, n: int, policy: Sequence[str], size: Sequence
     return Draws(color, translation, cutout)
 
 
-def apply(x: Tensor, draws: Draws) -> Tensor:
-    """Augment float images [N, C, H, W] in [−1, 1], each by its own row of `draws`.
+def apply(x: Tensor, numbers: Mapping[str, Tensor]) -> Tensor:
+    """Augment float images [N, C, H, W] in [−1, 1], each by its own row of `numbers`: `Draws.arrays`, on x's device.
 
     Differentiable in `x`, twice as well; the memory format is kept. Brightness and contrast can leave [−1, 1], as
     in the paper.
     """
-    if draws.color is not None:
-        x = _color(x, draws.color)
-    if draws.translation is not None:
-        x = _translate(x, draws.translation)
-    if draws.cutout is not None:
-        x = _cut_out(x, draws.cutout)
+    if "color" in numbers:
+        x = _color(x, numbers["color"])
+    if "translation" in numbers:
+        x = _translate(x, numbers["translation"])
+    if "cutout" in numbers:
+        x = _cut_out(x, numbers["cutout"])
     return x
 
 
-def _color(x: Tensor, numbers: NDArray[np.float32]) -> Tensor:
-    brightness, saturation, contrast = torch.from_numpy(numbers).to(x).view(-1, 3, 1, 1, 1).unbind(1)
+def _color(x: Tensor, numbers: Tensor) -> Tensor:
+    brightness, saturation, contrast = numbers.to(x).view(-1, 3, 1, 1, 1).unbind(1)
     x = x + brightness
     grey = x.mean(1, keepdim=True)
     x = (x - grey) * saturation + grey
@@ -88,10 +87,10 @@ def _color(x: Tensor, numbers: NDArray[np.float32]) -> Tensor:
     return (x - mean) * contrast + mean
 
 
-def _translate(x: Tensor, pixels: NDArray[np.int64]) -> Tensor:
+def _translate(x: Tensor, pixels: Tensor) -> Tensor:
     """Move each image, and fill what it leaves with zeros."""
     height, width = x.shape[2:]
-    down, right = torch.from_numpy(pixels).to(x.device).view(-1, 2, 1, 1).unbind(1)
+    down, right = pixels.view(-1, 2, 1, 1).unbind(1)
     image, row, column = _grid(x)
     # One line of zeros around the image stands for all that lies outside.
     row = (row - down + 1).clamp(0, height + 1)
@@ -101,11 +100,11 @@ def _translate(x: Tensor, pixels: NDArray[np.int64]) -> Tensor:
     return moved.contiguous() if x.is_contiguous() else moved
 
 
-def _cut_out(x: Tensor, centres: NDArray[np.int64]) -> Tensor:
+def _cut_out(x: Tensor, centres: Tensor) -> Tensor:
     """Set a rectangle of half the height and width to zero, mid-grey; what of it lies outside is lost."""
     height, width = x.shape[2] // 2, x.shape[3] // 2
-    corners = centres - np.array([height // 2, width // 2])
-    top, left = torch.from_numpy(corners).to(x.device).view(-1, 2, 1, 1).unbind(1)
+    row_centre, column_centre = centres.view(-1, 2, 1, 1).unbind(1)
+    top, left = row_centre - height // 2, column_centre - width // 2
     _, row, column = _grid(x)
     hole = (row >= top) & (row < top + height) & (column >= left) & (column < left + width)
     return x * ~hole.unsqueeze(1)

@@ -214,12 +214,14 @@ def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:
 def _make_moments(trainer: Trainer) -> None:
     """An optimiser makes its state at its first step; make what is missing now, in the parameters' memory order."""
     for optimiser in _optimisers(trainer).values():
-        kept = _KEPT[type(optimiser)]
-        for parameter in optimiser.param_groups[0]["params"] if kept else ():
+        kept, (group,) = _KEPT[type(optimiser)], optimiser.param_groups
+        for parameter in group["params"] if kept else ():
             if parameter in optimiser.state:
                 continue
             moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in kept}
-            optimiser.state[parameter] = {"step": torch.tensor(0.0), **moments}
+            # A CUDA graph counts the steps on the GPU.
+            counted_on = parameter.device if group["capturable"] else "cpu"
+            optimiser.state[parameter] = {"step": torch.zeros((), device=counted_on), **moments}
 
 
 def _networks(trainer: Trainer) -> dict[str, nn.Module]:

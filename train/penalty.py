@@ -3,8 +3,8 @@
 The reference differentiates twice. The closed form needs only first-order autograd: for a chain of
 convolutions, linear layers and piecewise-linear activations, ∇D(x̂) is itself a chain — the transposed layers
 from the last to the first, with each activation's slope, 1 or `negative_slope`, in between. The slopes are
-constant almost everywhere, so ordinary autograd through that chain gives the penalty's exact weight gradients. A residual block is two such chains, of which
-one is the identity.
+constant almost everywhere, so ordinary autograd through that chain gives the penalty's exact weight gradients. A
+residual block is two such chains side by side, of which one is the identity.
 """
 
 from __future__ import annotations

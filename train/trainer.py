@@ -1,22 +1,27 @@
 """One step of training: the networks, their optimisers and the random numbers that step k uses.
 
 Every random number is a function of the seed and a counter, never of a generator's hidden state, so a resumed
-run draws what the uninterrupted one would have drawn, on any device and in any number of processes.
+run draws what the uninterrupted one would have drawn, on any device and in any number of processes. The numbers are
+drawn on the CPU, and a step is a function of them: on one GPU it runs as a CUDA graph.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from animegen.errors import UsageError
 from animegen.images import Images
 from train import augment, objectives, penalty
+from train.capture import Arrays, Captured, Tensors
 from train.config import SGD, Adam, Config, Optimiser
 from train.data import Batches
 from train.networks import initial_networks
@@ -74,8 +79,14 @@ class Trainer:
         self.generator = generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.critic = critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.generator).requires_grad_(False).eval()
-        self.generator_optimiser = _optimiser(self.generator, config.generator_optimiser)
-        self.critic_optimiser = _optimiser(self.critic, config.critic_optimiser)
+        # Among several processes sums go between the steps' parts, and SGD reads its learning rate on the CPU.
+        plain = any(isinstance(own, SGD) for own in (config.generator_optimiser, config.critic_optimiser))
+        self.captures = device.type == "cuda" and group.world == 1 and not plain
+        self.generator_optimiser = _optimiser(self.generator, config.generator_optimiser, captured=self.captures)
+        self.critic_optimiser = _optimiser(self.critic, config.critic_optimiser, captured=self.captures)
+        self._captured: dict[str, Captured] = {}
+        self._images = _on_device(images, device) if self.captures else None
+        self._ahead: dict[tuple[str, int], Arrays] = {}
 
     @property
     def images_seen(self) -> int:
@@ -90,19 +101,72 @@ class Trainer:
         """
         self._set_learning_rates()
         figures: Figures = {}
-        for k in range(self.step * self.config.n_critic, (self.step + 1) * self.config.n_critic):
+        for k in self._numbers(self.config.n_critic):
             figures |= self._critic_step(k)
-        for k in range(self.step * self.config.n_generator, (self.step + 1) * self.config.n_generator):
+        for k in self._numbers(self.config.n_generator):
             figures |= self._generator_step(k)
             self._update_ema(k)
         self.step += 1
+        if self.captures:  # the GPU is busy: draw what it will ask for next
+            self._ahead = {("critic", k): self._draw_critic(k) for k in self._numbers(self.config.n_critic)}
+            self._ahead |= {("generator", k): self._draw_generator(k) for k in self._numbers(self.config.n_generator)}
         values = self.group.average(torch.stack([value.float() for value in figures.values()]))
         return dict(zip(figures, values.tolist(), strict=True))
 
+    def _numbers(self, steps: int) -> range:
+        """The numbers of this round's steps of one kind, of which a round has so many."""
+        return range(self.step * steps, (self.step + 1) * steps)
+
     def _critic_step(self, k: int = 0) -> Figures:
+        arrays = self._ahead.pop(("critic", k), None) or self._draw_critic(k)
+        if k % self.config.penalty_every == 0:
+            return self._run("critic, penalised", partial(self._update_critic, penalised=True), arrays)
+        return self._run("critic", partial(self._update_critic, penalised=False), arrays)
+
+    def _generator_step(self, k: int = 0) -> Figures:
+        arrays = self._ahead.pop(("generator", k), None) or self._draw_generator(k)
+        return self._run("generator", self._update_generator, arrays)
+
+    def _update_ema(self, k: int) -> None:
+        # A short horizon first, as the average would otherwise remember its random start for long.
+        decay = self.config.ema if self.images_before else min(self.config.ema, (1 + k) / (10 + k))
+        self._run("ema", self._average_weights, {"weight": np.array(1 - decay, np.float32)})
+
+    def _run(self, name: str, step: Callable[[Tensors], Figures], arrays: Arrays) -> Figures:
+        if not self.captures:
+            return step({key: torch.from_numpy(value).to(self.device) for key, value in arrays.items()})
+        if name not in self._captured:
+            self._captured[name] = Captured(step, self.device)
+        return self._captured[name](arrays)
+
+    def _draw_critic(self, k: int) -> Arrays:
+        """All random numbers of critic step `k`, and its real images: an array each, of a row an image."""
+        epsilon = np.random.default_rng([self.config.seed, _STREAM_EPSILON, k]).random(
+            self.config.batch_size, np.float32
+        )
+        return {
+            **self._draw_real(k),
+            "z": self._latents(_STREAM_CRITIC, k),
+            "epsilon": epsilon,
+            **self._label_signs(k),
+            **self._augmentations("real", _STREAM_AUGMENT_CRITIC, 2 * k),
+            **self._augmentations("fake", _STREAM_AUGMENT_CRITIC, 2 * k + 1),
+        }
+
+    def _draw_generator(self, k: int) -> Arrays:
+        """The same of generator step `k`."""
+        drawn = {
+            "z": self._latents(_STREAM_GENERATOR, k),
+            **self._augmentations("fake", _STREAM_AUGMENT_GENERATOR, 2 * k),
+        }
+        if self.objective.relativistic:  # against the real images of the round's last critic step
+            drawn |= self._draw_real((k // self.config.n_generator + 1) * self.config.n_critic - 1)
+            drawn |= self._augmentations("real", _STREAM_AUGMENT_GENERATOR, 2 * k + 1)
+        return drawn
+
+    def _update_critic(self, inputs: Tensors, *, penalised: bool) -> Figures:
         self.critic_optimiser.zero_grad()
-        real = self._real(k)
-        found = [self._critic_gradients(k, real, rows) for rows in self._parts()]
+        found = [self._critic_gradients(part, penalised=penalised) for part in self._parts(inputs)]
         self.group.average_gradients(self.critic)
         gradient = nn.utils.get_total_norm([p.grad for p in self.critic.parameters() if p.grad is not None])
         self.critic_optimiser.step()
@@ -112,27 +176,29 @@ class Trainer:
                     parameter.clamp_(-self.config.clip, self.config.clip)
         return {**_means(found), "critic_gradient": gradient}
 
-    def _critic_gradients(self, k: int, real: Images, rows: slice) -> Figures:
+    def _critic_gradients(self, inputs: Tensors, *, penalised: bool) -> Figures:
         """Add the gradients of the critic's loss on some rows of the batch, weighted by their share of it."""
         config = self.config
-        x_real = to_float(real[rows], self.device)
+        x_real = self._real_images(inputs)
         with torch.no_grad(), self._autocast():
-            x_fake = self.generator(self._latents(_STREAM_CRITIC, k)[rows]).float()
-        x_real = self._augmented(x_real, 2 * k, rows)
-        x_fake = self._augmented(x_fake, 2 * k + 1, rows)
+            x_fake = self.generator(inputs["z"]).float()
+        x_real = _augmented(x_real, "real", inputs)
+        x_fake = _augmented(x_fake, "fake", inputs)
         with self._autocast():
             c_real, c_fake = self._values(x_real, x_fake)
-        signs_real, signs_fake = self._label_signs(k, rows)
-        loss = self.objective.critic(c_real * signs_real, c_fake * signs_fake)
+        if config.label_noise:  # 1 − σ(c) is σ(−c)
+            loss = self.objective.critic(c_real * inputs["sign.real"], c_fake * inputs["sign.fake"])
+        else:
+            loss = self.objective.critic(c_real, c_fake)
         figures = {
             "wasserstein": objectives.wasserstein_estimate(c_real, c_fake),
             "real_probability": c_real.sigmoid().mean(),
             "fake_probability": c_fake.sigmoid().mean(),
             "spread": torch.cat([c_real, c_fake]).std(),
         }
-        if k % config.penalty_every == 0:
+        if penalised:
             if config.objective == "wgan-gp":
-                values, figures["gradient_norm"] = self._gradient_penalty(k, x_real, x_fake, rows)
+                values, figures["gradient_norm"] = self._gradient_penalty(x_real, x_fake, inputs["epsilon"])
                 loss = loss + config.lambda_gp * config.penalty_every * values
                 figures["penalty"] = values
             elif config.gamma:
@@ -148,14 +214,10 @@ class Trainer:
         c_real, c_fake = self.critic(torch.cat([x_real, x_fake])).float().chunk(2)
         return c_real, c_fake
 
-    def _gradient_penalty(self, k: int, x_real: Tensor, x_fake: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        epsilon = np.random.default_rng([self.config.seed, _STREAM_EPSILON, k]).random(
-            self.config.batch_size, np.float32
-        )
-        weights = torch.from_numpy(epsilon[rows]).to(self.device)
+    def _gradient_penalty(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
         # A batch is a random draw, so its first images estimate the same expectation, at less cost.
         part = slice(math.ceil(self.config.penalty_share * len(x_real)))
-        x_hat = penalty.interpolates(x_real[part], x_fake[part], weights[part])
+        x_hat = penalty.interpolates(x_real[part], x_fake[part], epsilon[part])
         with self._autocast():
             gradient = penalty.input_gradient(self.critic, x_hat)
         return penalty.gradient_penalty(gradient)
@@ -169,23 +231,21 @@ class Trainer:
             gradients = [penalty.input_gradient(self.critic, side) for side in sides]
         return 2 * penalty.zero_centred_penalty(torch.cat(gradients))
 
-    def _generator_step(self, k: int = 0) -> Figures:
+    def _update_generator(self, inputs: Tensors) -> Figures:
         self.critic.requires_grad_(False)  # its weight gradients would be computed only to be thrown away
         self.generator_optimiser.zero_grad()
-        found = [self._generator_gradients(k, rows) for rows in self._parts()]
+        found = [self._generator_gradients(part) for part in self._parts(inputs)]
         self.critic.requires_grad_(True)
         self.group.average_gradients(self.generator)
         gradient = nn.utils.get_total_norm([p.grad for p in self.generator.parameters() if p.grad is not None])
         self.generator_optimiser.step()
         return {**_means(found), "generator_gradient": gradient}
 
-    def _generator_gradients(self, k: int, rows: slice) -> Figures:
+    def _generator_gradients(self, inputs: Tensors) -> Figures:
         with self._autocast():
-            x_fake = self.generator(self._latents(_STREAM_GENERATOR, k)[rows])
-            x_fake = self._augmented(x_fake, 2 * k, rows, stream=_STREAM_AUGMENT_GENERATOR)
-            if self.objective.relativistic:  # against the real images of the last critic step
-                x_real = to_float(self._real((self.step + 1) * self.config.n_critic - 1)[rows], self.device)
-                x_real = self._augmented(x_real, 2 * k + 1, rows, stream=_STREAM_AUGMENT_GENERATOR)
+            x_fake = _augmented(self.generator(inputs["z"]), "fake", inputs)
+            if self.objective.relativistic:
+                x_real = _augmented(self._real_images(inputs), "real", inputs)
                 c_real, c_fake = self._values(x_real, x_fake)
             else:
                 c_fake = self.critic(x_fake).float()
@@ -195,58 +255,71 @@ class Trainer:
         return {"generator_loss": loss.detach()}
 
     @torch.no_grad()
-    def _update_ema(self, k: int) -> None:
-        # A short horizon first, as the average would otherwise remember its random start for long.
-        decay = self.config.ema if self.images_before else min(self.config.ema, (1 + k) / (10 + k))
+    def _average_weights(self, inputs: Tensors) -> Figures:
         averaged, current = self.ema.state_dict(), self.generator.state_dict()
         for name, value in averaged.items():
             if value.is_floating_point():
-                value.lerp_(current[name], 1 - decay)
+                value.lerp_(current[name], inputs["weight"])
             else:
                 value.copy_(current[name])
+        return {}
 
     def _set_learning_rates(self) -> None:
         falling = self.config.lr_decay * self.total_steps
         left = (self.total_steps - self.step) / falling if falling else 1.0
         scale = self.lr_scale * min(1.0, max(0.0, left))
-        self.generator_optimiser.param_groups[0]["lr"] = self.config.generator_optimiser.lr * scale
-        self.critic_optimiser.param_groups[0]["lr"] = self.config.critic_optimiser.lr * scale
+        _set_learning_rate(self.generator_optimiser, self.config.generator_optimiser.lr * scale)
+        _set_learning_rate(self.critic_optimiser, self.config.critic_optimiser.lr * scale)
 
-    def _parts(self) -> list[slice]:
-        return parts(self.config.batch_size, self.group, self.config.accumulate)
+    def _parts(self, inputs: Tensors) -> list[Tensors]:
+        """The rows of this process, in parts that are computed one after the other."""
+        return [
+            {name: value[rows] for name, value in inputs.items()}
+            for rows in parts(self.config.batch_size, self.group, self.config.accumulate)
+        ]
 
-    def _real(self, k: int) -> Images:
-        return self.batches.batch(k // self.config.batch_repeats)
+    def _draw_real(self, k: int) -> dict[str, NDArray[Any]]:
+        batch = k // self.config.batch_repeats
+        if self._images is None:
+            return {"real": self.batches.batch(batch)}
+        rows, mirrored = self.batches.draw(batch)
+        return {"rows": rows, "mirrored": mirrored}
 
-    def _latents(self, stream: int, k: int) -> Tensor:
+    def _real_images(self, inputs: Tensors) -> Tensor:
+        """Float [N, C, H, W] in [−1, 1]."""
+        if self._images is None:
+            return to_float(inputs["real"])
+        images = self._images[inputs["rows"]]
+        return to_float(torch.where(inputs["mirrored"].view(-1, 1, 1, 1), images.flip(2), images))
+
+    def _latents(self, stream: int, k: int) -> NDArray[np.float32]:
         rng = np.random.default_rng([self.config.seed, stream, k])
-        z = rng.standard_normal((self.config.batch_size, self.config.generator.z_dim), np.float32)
-        return torch.from_numpy(z).to(self.device)
+        return rng.standard_normal((self.config.batch_size, self.config.generator.z_dim), np.float32)
 
-    def _label_signs(self, k: int, rows: slice) -> tuple[Tensor, Tensor]:
-        """−1 for each real and generated image whose label is flipped: 1 − σ(c) is σ(−c)."""
+    def _label_signs(self, k: int) -> dict[str, NDArray[np.float32]]:
+        """−1 for each real and generated image whose label is flipped."""
         if not self.config.label_noise:
-            one = torch.ones((), device=self.device)
-            return one, one
+            return {}
         rng = np.random.default_rng([self.config.seed, _STREAM_LABELS, k])
-        flipped = rng.random((2, self.config.batch_size), np.float32)[:, rows] < self.config.label_noise
-        signs = torch.from_numpy(np.where(flipped, -1, 1).astype(np.float32)).to(self.device)
-        return signs[0], signs[1]
+        flipped = rng.random((2, self.config.batch_size), np.float32) < self.config.label_noise
+        signs = np.where(flipped, -1, 1).astype(np.float32)
+        return {"sign.real": signs[0], "sign.fake": signs[1]}
 
-    def _augmented(self, x: Tensor, k: int, rows: slice, *, stream: int = _STREAM_AUGMENT_CRITIC) -> Tensor:
-        if not self.config.augment:
-            return x
-        rng = np.random.default_rng([self.config.seed, stream, k])
-        draws = augment.draw(rng, self.config.batch_size, self.config.augment, x.shape)
-        return augment.apply(x, draws.of(rows))
+    def _augmentations(self, side: str, stream: int, k: int) -> dict[str, NDArray[Any]]:
+        config = self.config
+        if not config.augment:
+            return {}
+        rng = np.random.default_rng([config.seed, stream, k])
+        draws = augment.draw(rng, config.batch_size, config.augment, (config.size, config.size))
+        return {f"{side}.{name}": numbers for name, numbers in draws.arrays().items()}
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def to_float(images: Images, device: torch.device) -> Tensor:
-    """uint8 [N, H, W, C] → float [N, C, H, W] in [−1, 1] on the device, channels last in memory."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [N, H, W, C] → float [N, C, H, W] in [−1, 1], channels last in memory."""
+    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 @torch.no_grad()
@@ -256,14 +329,37 @@ def to_uint8(images: Tensor) -> Images:
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
+def _augmented(x: Tensor, side: str, inputs: Tensors) -> Tensor:
+    """The images after the augmentations that were drawn for their side, `real` or `fake`."""
+    own = {name.removeprefix(f"{side}."): value for name, value in inputs.items() if name.startswith(f"{side}.")}
+    return augment.apply(x, own)
+
+
 def _means(found: list[Figures]) -> Figures:
     """The mean of each figure over the parts of a batch."""
     return {name: torch.stack([part[name] for part in found]).mean() for name in found[0]}
 
 
-def _optimiser(network: nn.Module, config: Optimiser) -> torch.optim.Optimizer:
-    if isinstance(config, Adam):
-        return torch.optim.Adam(network.parameters(), lr=config.lr, betas=(config.beta1, config.beta2))
+def _on_device(images: Images, device: torch.device) -> Tensor | None:
+    """The whole dataset in the GPU's memory, if it takes a quarter of what is free there at most."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return torch.from_numpy(np.array(images)).to(device) if images.nbytes <= free / 4 else None
+
+
+def _optimiser(network: nn.Module, config: Optimiser, *, captured: bool) -> torch.optim.Optimizer:
+    """For a CUDA graph the learning rate lies on the GPU, where the graph reads it at each step."""
     if isinstance(config, SGD):
         return torch.optim.SGD(network.parameters(), lr=config.lr)
-    return torch.optim.RMSprop(network.parameters(), lr=config.lr, alpha=config.alpha)
+    lr = torch.tensor(config.lr, device=next(network.parameters()).device) if captured else config.lr
+    if isinstance(config, Adam):
+        betas = (config.beta1, config.beta2)
+        return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, capturable=captured, fused=captured or None)
+    return torch.optim.RMSprop(network.parameters(), lr=lr, alpha=config.alpha, capturable=captured)
+
+
+def _set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    (group,) = optimiser.param_groups
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate

@@ -31,16 +31,21 @@ class Batches:
 
     def batch(self, k: int) -> Images:
         """Batch number `k`, counted from 0: uint8 [batch_size, H, W, C]."""
+        rows, mirrored = self.draw(k)
+        images = self._images[rows]
+        images[mirrored] = images[mirrored, :, ::-1]
+        return np.asarray(images)
+
+    def draw(self, k: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Which images batch number `k` holds, and which of them are mirrored: [batch_size] each."""
         count = len(self._images)
         position = np.arange(k * self._batch_size, (k + 1) * self._batch_size)
         rows = np.concatenate(
             [self._epoch(epoch)[position[position // count == epoch] % count] for epoch in np.unique(position // count)]
         )
-        images = self._images[rows]
-        if self._flip:
-            mirrored = np.random.default_rng([self._seed, _STREAM_FLIP, k]).random(self._batch_size) < 0.5
-            images[mirrored] = images[mirrored, :, ::-1]
-        return np.asarray(images)
+        if not self._flip:
+            return rows, np.zeros(self._batch_size, bool)
+        return rows, np.random.default_rng([self._seed, _STREAM_FLIP, k]).random(self._batch_size) < 0.5
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if self._order[0] != epoch:

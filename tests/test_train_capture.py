@@ -1,0 +1,91 @@
+"""A step as a CUDA graph: the same training as without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from train import checkpoint
+from train.config import load_config
+from train.data import Dataset
+from train.loop import Limits
+from train.runs import open_session
+from train.trainer import Trainer
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")]
+
+SMALL = [
+    *("size=16", "batch_size=8", "generator.width=4", "generator.z_dim=8", "critic.width=4"),
+    *("generator.kernel=4", "critic.kernel=4", "steps=100"),
+]
+RECIPES = {
+    "wgan-gp-64": ["n_critic=2", "augment=['color', 'translation', 'cutout']", "penalty_every=2", "accumulate=2"],
+    "anime-face-64": ["lr_decay=1.0"],
+    "wgan-anime64": [],
+    "dcgan-noisy-anime64": [],
+    "ragan-anime64": ["n_generator=2"],
+    "r3gan-64": [],
+    "sngan-64": [],
+    "wgan-gp-anime32-in": [],  # InstanceNorm: the penalty by double backward
+}
+
+
+def trainer(data: Path, recipe: str, device: str, *settings: str) -> Trainer:
+    config = load_config(recipe, [*SMALL, *RECIPES[recipe], *settings])
+    return Trainer(config, Dataset.open(data).images, device=torch.device(device), precision="fp32")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_captured_run_is_the_cpu_s(tiny_data: Path, recipe: str) -> None:
+    # A learning rate at which rounding doesn't grow: the steps are compared, not the chaos of a game.
+    rates = ("critic_optimiser.lr=1e-6", "generator_optimiser.lr=1e-6")
+    cpu, gpu = (trainer(tiny_data, recipe, device, *rates) for device in ("cpu", "cuda"))
+    assert gpu.captures
+    for _ in range(8):  # three to warm up, then replays
+        expected, found = cpu.train_step(), gpu.train_step()
+        assert found == pytest.approx(expected, rel=5e-3, abs=5e-4)
+    assert set(gpu._captured) >= {"generator", "ema", "critic, penalised"}
+    assert all(step._graph is not None for name, step in gpu._captured.items() if name != "critic")
+    for name, value in cpu.ema.state_dict().items():
+        torch.testing.assert_close(gpu.ema.state_dict()[name].cpu(), value, rtol=1e-3, atol=1e-4, check_stride=False)
+
+
+def test_sgd_runs_without_a_graph(tiny_data: Path) -> None:
+    config = load_config(
+        "wgan-gp-64", [*SMALL, "generator_optimiser.algorithm=sgd", "critic_optimiser={algorithm='sgd', lr=1e-3}"]
+    )
+    tested = Trainer(config, Dataset.open(tiny_data).images, device=torch.device("cuda"), precision="bf16")
+    assert not tested.captures
+    for _ in range(5):
+        tested.train_step()
+
+
+def test_a_captured_run_resumes(tiny_data: Path, tmp_path: Path) -> None:
+    config = load_config("anime-face-64", [*SMALL, "lr_decay=1.0"])
+    for resume, steps in ((False, 6), (True, 12)):
+        session = open_session(
+            tmp_path / "run",
+            tiny_data,
+            config=config,
+            resume=resume,
+            device=torch.device("cuda"),
+            precision="bf16",
+            limits=Limits(steps=steps, log_every=1),
+        )
+        assert session.fit() == "finished"
+    saved = tmp_path / "run" / checkpoint.NAME
+    assert checkpoint.read_card(saved).step == 12
+    again = trainer(tiny_data, "anime-face-64", "cuda")
+    again.train_step()
+    for _ in range(5):  # with its graphs recorded, a rollback writes into the tensors that they use
+        again.train_step()
+    checkpoint.restore(saved, again)
+    assert again.step == 12
+    for name, value in session.trainer.critic.state_dict().items():
+        assert torch.equal(again.critic.state_dict()[name], value)
+    again.train_step()
+    after = again.critic_optimiser.param_groups[0]["params"][0]
+    assert float(again.critic_optimiser.state[after]["step"]) == 13 * config.n_critic
