@@ -168,6 +168,13 @@ def test_a_batch_that_can_t_be_divided(tiny_data: Path) -> None:
             trainer(tiny_data, *settings, group=group)
 
 
+def test_compiling_is_for_one_gpu(tiny_data: Path) -> None:
+    config = load_config("wgan-gp-64", SMALL)
+    images = Dataset.open(tiny_data).images
+    with pytest.raises(UsageError, match="--compile is for one process on a GPU"):
+        Trainer(config, images, device=torch.device("cpu"), precision="fp32", compiled=True)
+
+
 def test_figures_are_of_the_values(tiny_data: Path) -> None:
     figures = trainer(tiny_data, "lambda_gp=10.0").train_step()
     assert 0 < figures["real_probability"] < 1

@@ -6,8 +6,8 @@ back on the CPU, no shape that changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -66,6 +66,11 @@ def _pinned(value: NDArray[Any]) -> Tensor:
     return torch.from_numpy(value).pin_memory()
 
 
-def _fastest_kernels() -> AbstractContextManager[None]:
+@contextmanager
+def _fastest_kernels() -> Iterator[None]:
     """Let cuDNN try its kernels for each shape and keep the fastest: there are few shapes here, used very often."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=True)
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

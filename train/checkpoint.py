@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,11 @@ def load_ema(path: Path, generator: nn.Module) -> CheckpointCard:
 
 
 def code_revision() -> str:
-    """The commit of this checkout, with `+` where tracked files were changed; `unknown` outside of git."""
+    """The commit of this checkout, with `+` where tracked files were changed.
+
+    Outside of git, as in a container or on a machine that was given the files alone, what the environment variable
+    ANIMEGEN_REVISION says, or `unknown`.
+    """
     folder = Path(__file__).parent
     try:
         commit = subprocess.run(
@@ -177,7 +182,7 @@ def code_revision() -> str:
             check=False,
         ).returncode
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("ANIMEGEN_REVISION", "unknown")
     return commit + ("+" if changed else "")
 
 

@@ -75,10 +75,11 @@ class Session:
         """What runs, on what and from where, in lines for a person."""
         trainer, card, config = self.trainer, self.dataset.card, self.trainer.config
         where, threads, processes = device_name(trainer.device), torch.get_num_threads(), trainer.group.world
+        compiled = ", compiled" if trainer.compiled else ""
         penalised = config.objective == "wgan-gp" or config.gamma > 0
         penalty = f"penalty in {form_for(trainer.critic)}" if penalised else "no penalty"
         lines = [
-            f"{config.preset} on {where}, {trainer.precision}, {threads} CPU threads, {penalty}; "
+            f"{config.preset} on {where}, {trainer.precision}{compiled}, {threads} CPU threads, {penalty}; "
             f"generator {parameter_count(trainer.generator):,} and critic "
             f"{parameter_count(trainer.critic):,} weights; {card.count:,} images from {card.source}"
         ]
@@ -192,6 +193,7 @@ class Session:
             "began": datetime.now(UTC).isoformat(timespec="seconds"),
             "device": device_name(self.trainer.device),
             "precision": self.trainer.precision,
+            "compiled": self.trainer.compiled,
             "threads": torch.get_num_threads(),
             "processes": self.trainer.group.world,
             "code": self.code,

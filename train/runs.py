@@ -30,6 +30,7 @@ def open_session(
     limits: Limits,
     group: Group = ALONE,
     referee: Referee | None = None,
+    compiled: bool = False,
 ) -> Session:
     """Start a new run in the folder `run`, or resume the one that is there.
 
@@ -37,7 +38,7 @@ def open_session(
     networks and moments of another run (a folder, or a checkpoint in it), on the same data or on other.
 
     Raises:
-        UsageError: no configuration for a new run, or a start for a resumed one.
+        UsageError: no configuration for a new run, or a start for a resumed one; what `Trainer` refuses.
         CheckpointError: nothing to resume or to start from, a damaged checkpoint, another configuration or other data;
             a start with other networks or optimisers.
         DataError: no dataset, or one that doesn't fit the preset; a reference of another size.
@@ -64,7 +65,7 @@ def open_session(
         )
     if referee is not None:
         referee.check_size(config.size)
-    trainer = Trainer(config, dataset.images, device=device, precision=precision, group=group)
+    trainer = Trainer(config, dataset.images, device=device, precision=precision, group=group, compiled=compiled)
     origins = earlier.origins if earlier is not None else ()
     if earlier is not None:
         checkpoint.restore(saved, trainer)

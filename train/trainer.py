@@ -51,11 +51,13 @@ class Trainer:
         device: torch.device,
         precision: Precision,
         group: Group = ALONE,
+        compiled: bool = False,
     ) -> None:
-        """Start from the weights that the configuration's seed names.
+        """Start from the weights that the configuration's seed names; `compiled` fuses the networks' kernels.
 
         Raises:
-            UsageError: the batch can't be divided among the processes.
+            UsageError: the batch can't be divided among the processes; `compiled` where there are no CUDA graphs, or
+                with a critic whose penalty needs a second backward pass, which torch.compile doesn't have.
             DataError: fewer images than a batch.
         """
         shares = group.world * config.accumulate
@@ -84,6 +86,10 @@ class Trainer:
         self.captures = device.type == "cuda" and group.world == 1 and not plain
         self.generator_optimiser = _optimiser(self.generator, config.generator_optimiser, captured=self.captures)
         self.critic_optimiser = _optimiser(self.critic, config.critic_optimiser, captured=self.captures)
+        self.compiled = compiled
+        self._input_gradient = penalty.input_gradient
+        if compiled:
+            self._compile()
         self._captured: dict[str, Captured] = {}
         self._images = _on_device(images, device) if self.captures else None
         self._ahead: dict[tuple[str, int], Arrays] = {}
@@ -92,6 +98,19 @@ class Trainer:
     def images_seen(self) -> int:
         """Real images that the critic has seen so far."""
         return self.images_before + self.step * self.config.n_critic * self.config.batch_size
+
+    def _compile(self) -> None:
+        config = self.config
+        penalised = config.objective == "wgan-gp" or config.gamma > 0
+        if not self.captures:
+            raise UsageError("--compile is for one process on a GPU, with Adam or RMSprop: leave it out")
+        if penalised and penalty.form_for(self.critic) != "closed form":
+            raise UsageError(
+                f"--compile can't differentiate a critic with the norm {config.critic.norm!r} twice: leave it out"
+            )
+        self.generator.compile()
+        self.critic.compile()
+        self._input_gradient = torch.compile(penalty.input_gradient)
 
     def train_step(self) -> dict[str, float]:
         """One round: `n_critic` critic steps, then `n_generator` generator steps, each with its EMA update.
@@ -219,7 +238,7 @@ class Trainer:
         part = slice(math.ceil(self.config.penalty_share * len(x_real)))
         x_hat = penalty.interpolates(x_real[part], x_fake[part], epsilon[part])
         with self._autocast():
-            gradient = penalty.input_gradient(self.critic, x_hat)
+            gradient = self._input_gradient(self.critic, x_hat)
         return penalty.gradient_penalty(gradient)
 
     def _zero_centred_penalty(self, x_real: Tensor, x_fake: Tensor) -> Tensor:
@@ -228,7 +247,7 @@ class Trainer:
         x_real, x_fake = x_real[part], x_fake[part]
         sides = [x_real, x_fake] if self.critic.batched else [torch.cat([x_real, x_fake])]
         with self._autocast():
-            gradients = [penalty.input_gradient(self.critic, side) for side in sides]
+            gradients = [self._input_gradient(self.critic, side) for side in sides]
         return 2 * penalty.zero_centred_penalty(torch.cat(gradients))
 
     def _update_generator(self, inputs: Tensors) -> Figures:
