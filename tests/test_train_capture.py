@@ -102,4 +102,4 @@ def test_a_compiled_run_is_the_cpu_s(tiny_data: Path, recipe: str, monkeypatch: 
         warnings.simplefilter("ignore")  # the compiler's own
         gpu = Trainer(config, images, device=torch.device("cuda"), precision="fp32", compiled=True)
         for _ in range(6):
-            assert gpu.train_step() == pytest.approx(cpu.train_step(), rel=1e-2, abs=1e-3)
+            assert gpu.train_step() == pytest.approx(cpu.train_step(), rel=5e-2, abs=5e-3)
