@@ -272,6 +272,7 @@ def test_every_command_has_an_example(animegen: Run) -> None:
         (["sample", "--grid", "8"], 2, ["'8'", "8x4"]),
         (["sample", "--grid", "0x4"], 2, ["0x4"]),
         (["sample", "--grid", "2x2", "--n", "5"], 2, ["4 cells", "5 images"]),
+        (["edit", "--direction", "0", "--range", "3"], 2, ["--range", "'3'", "-3:3"]),
         (["sample", "--truncation", "1.5"], 2, ["--truncation"]),
         (["sample", "--force"], 2, ["--force", "grid.png"]),
         (["sample", "--out", "faces/", "--labels"], 2, ["--labels"]),
