@@ -362,6 +362,13 @@ def test_cuda_asked_for_is_cuda_or_an_error(animegen: Run, tiny_model: Path) -> 
         assert_error(done, 1, "cuda was asked for", "--device cpu")
 
 
+def test_auto_says_one_line_of_the_device(animegen: Run, tiny_model: Path) -> None:
+    done = animegen("sample", "--n", 1, "--model", tiny_model)
+    device, made = done.stderr.decode().splitlines()
+    assert device.startswith("device: ")
+    assert made.startswith("grid.png: ")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
 def test_a_full_disk_leaves_nothing(tiny_model: Path, tmp_path: Path) -> None:
     import resource

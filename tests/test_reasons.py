@@ -10,8 +10,11 @@ from typing import Any
 
 import onnxruntime
 import pytest
+from click.testing import CliRunner
+from conftest import picture_zip
 
 from animegen import DeviceError, ModelError
+from animegen.cli import main
 from animegen.runtime import CudaOptions, Session, wheels
 from animegen.runtime.devices import PROVIDERS
 from animegen.runtime.reasons import reason
@@ -109,12 +112,16 @@ class FakeModule:
     def __init__(self, raised: str = "", printed: str = "") -> None:
         self.raised, self.printed = raised, printed
         self.asked: list[tuple[list[str], object]] = []
+        self.severities: list[int] = []
 
     def get_available_providers(self) -> list[str]:
         return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
     def preload_dlls(self) -> None:
         print(self.printed)  # noqa: T201 (as onnxruntime does, on stdout)
+
+    def set_default_logger_severity(self, severity: int) -> None:
+        self.severities.append(severity)
 
     def InferenceSession(self, data: bytes, options: object, *, providers: list[object], enable_fallback: int):  # type: ignore[no-untyped-def]  # noqa: N802
         names = [name for name, _ in providers]  # type: ignore[misc]
@@ -225,6 +232,24 @@ def test_what_the_loader_refuses_is_told(
     with pytest.raises(DeviceError) as error:
         Session(tiny_model, device="cuda")
     assert what.format(f"{library}: file too short") in str(error.value)
+
+
+def test_the_logger_is_the_program_s_and_the_library_leaves_it(tiny_model: Path, fake: Fake) -> None:
+    module = fake(absent=["libcuda.so.1"])
+    Session(tiny_model, device="auto")
+    assert module.severities == []
+
+
+@pytest.mark.parametrize("command", ["sample --n 1", "stats faces.zip --out faces.npz", "doctor"])
+def test_the_command_quiets_its_own_logger(
+    command: str, tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture_zip(tmp_path / "faces.zip", 2)
+    monkeypatch.chdir(tmp_path)
+    module = fake(absent=["libcuda.so.1"])
+    done = CliRunner().invoke(main, command.split())
+    assert "its libraries can't be loaded (not found: libcuda.so.1)" in done.output
+    assert set(module.severities) == {4}
 
 
 def test_a_damaged_file_is_no_fault_of_the_device(tmp_path: Path, fake: Fake) -> None:

@@ -119,3 +119,13 @@ def loader_error(device: str) -> str:
     except OSError as error:
         return str(error)
     return ""
+
+
+def silence() -> None:
+    """Stop what ONNX Runtime's own logger writes to stderr, such as why it can't load a provider's library.
+
+    For a program alone, never for the library: that logger is one for the whole process, and how it was set can't be
+    read, so couldn't be put back. What it has to say is in the words of our errors.
+    """
+    with contextlib.suppress(MissingPackageError):  # who needs one says so
+        onnxruntime().set_default_logger_severity(4)  # fatal errors only
