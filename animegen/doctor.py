@@ -47,7 +47,7 @@ def examine(device: Device = "auto") -> Iterator[Finding]:
     wants_cuda = device == "cuda" or (device == "auto" and wheels.has_cuda_build())
     if wheels.has_cuda_build():
         missing = wheels.missing_cuda_libraries()
-        text = f"not found: {', '.join(missing)}; {wheels.INSTALL_CUDA}" if missing else "all found"
+        text = f"not found: {', '.join(missing)}; {wheels.how_to_install(missing)}" if missing else "all found"
         yield Finding("cuda libraries", "fault" if missing else "ok", text)
     for name in ("cpu", "cuda"):
         yield _session(name, required=name == "cpu" or wants_cuda)

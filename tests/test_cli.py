@@ -272,6 +272,7 @@ def test_every_command_has_an_example(animegen: Run) -> None:
         (["sample", "--grid", "8"], 2, ["'8'", "8x4"]),
         (["sample", "--grid", "0x4"], 2, ["0x4"]),
         (["sample", "--grid", "2x2", "--n", "5"], 2, ["4 cells", "5 images"]),
+        (["edit", "--direction", "0", "--range", "3"], 2, ["--range", "'3'", "-3:3"]),
         (["sample", "--truncation", "1.5"], 2, ["--truncation"]),
         (["sample", "--force"], 2, ["--force", "grid.png"]),
         (["sample", "--out", "faces/", "--labels"], 2, ["--labels"]),
@@ -358,7 +359,14 @@ def test_cuda_asked_for_is_cuda_or_an_error(animegen: Run, tiny_model: Path) -> 
     if done.returncode == 0:
         assert json.loads(done.stdout)["device"] == "cuda"
     else:
-        assert_error(done, 1, "cuda was asked for", "pip")
+        assert_error(done, 1, "cuda was asked for", "--device cpu")
+
+
+def test_auto_says_one_line_of_the_device(animegen: Run, tiny_model: Path) -> None:
+    done = animegen("sample", "--n", 1, "--model", tiny_model)
+    device, made = done.stderr.decode().splitlines()
+    assert device.startswith("device: ")
+    assert made.startswith("grid.png: ")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")

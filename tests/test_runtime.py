@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from animegen import DeviceError, Generator, ModelError, UsageError, latents
 from animegen.runtime import DEVICES, CudaOptions, Device, Session, wheels
 from animegen.runtime.binding import Binding
-from animegen.runtime.devices import CUDA_BUCKETS, PROVIDERS, pieces
+from animegen.runtime.devices import CUDA_BUCKETS, pieces
 from animegen.runtime.half import to_half
 
 
@@ -135,62 +135,6 @@ def test_auto_says_why(tiny_model: Path) -> None:
             "cpu",
             f"the installed ONNX Runtime {onnxruntime.__version__} is a CPU build",
         )
-
-
-class FakeModule:
-    """An ONNX Runtime with CUDA compiled in, on a machine where it fails in a chosen way."""
-
-    __version__ = "9.9"
-    SessionOptions = onnxruntime.SessionOptions
-
-    def __init__(self, failure: str) -> None:
-        self.failure = failure
-        self.asked: list[tuple[list[str], object]] = []
-
-    def get_available_providers(self) -> list[str]:
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-    def preload_dlls(self) -> None:
-        print("Failed to load libcudnn.so.9")  # noqa: T201 (as onnxruntime does, on stdout)
-
-    def InferenceSession(self, data: bytes, options: object, *, providers: list[object], enable_fallback: int):  # type: ignore[no-untyped-def]  # noqa: N802
-        names = [name for name, _ in providers]  # type: ignore[misc]
-        self.asked.append((names, dict(providers)))  # type: ignore[call-overload]
-        assert enable_fallback == 0
-        if names[0] == PROVIDERS["cuda"] and self.failure == "raises":
-            raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected\nmore")
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-
-@pytest.mark.parametrize(("failure", "words"), [("raises", "no CUDA-capable device"), ("silent", "libcudnn.so.9")])
-def test_cuda_that_fails_is_told_and_never_silent(
-    failure: str, words: str, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    module = FakeModule(failure)
-    monkeypatch.setattr(wheels, "onnxruntime", lambda: module)
-    with pytest.raises(DeviceError, match=f"cuda was asked for, .*{words}.*pip install 'onnxruntime-gpu"):
-        Session(tiny_model, device="cuda")
-    session = Session(tiny_model, device="auto")
-    assert session.device == "cpu"
-    assert words in session.why
-    assert capfd.readouterr().out == ""  # stdout is data
-    names, options = module.asked[0]
-    assert names == ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    assert options["CUDAExecutionProvider"]["cudnn_conv_algo_search"] == "HEURISTIC"  # type: ignore[index]
-
-
-def test_a_damaged_file_is_no_fault_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "text.onnx").write_text("no model")
-    monkeypatch.setattr(wheels, "onnxruntime", lambda: FakeModule("raises"))
-    with pytest.raises(ModelError, match="not an ONNX model"):
-        Session(tmp_path / "text.onnx", device="cuda")
-
-
-def test_auto_says_that_it_left_cuda_s_options_out(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wheels, "onnxruntime", lambda: FakeModule("raises"))
-    session = Session(tiny_model, device="auto", cuda=CudaOptions(half=True))
-    assert session.device == "cpu"
-    assert session.why.endswith("the options for CUDA are left out")
 
 
 def test_cuda_options() -> None:

@@ -72,3 +72,16 @@ def test_starting_is_light(command: str) -> None:
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "animegen" in loaded
     assert not loaded & {"numpy", "onnxruntime", "torch", "PIL", "rich", "onnx"}
+
+
+def test_the_command_starts_with_the_oldest_click() -> None:
+    """Up to click 8.3 `click.ParamType[…]` is a TypeError; what can't be subscripted there must not be here."""
+    script = (
+        "import click\n"
+        "def refuse(cls, item): raise TypeError(f'type {cls.__name__!r} is not subscriptable')\n"
+        "click.ParamType.__class_getitem__ = classmethod(refuse)\n"
+        "from animegen.cli import main\n"
+        "main(['--version'], prog_name='animegen')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

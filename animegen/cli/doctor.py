@@ -28,7 +28,9 @@ def doctor(ctx: click.Context, device: Device, as_json: bool) -> None:
     Example: animegen doctor --device cuda
     """
     from animegen.doctor import examine
+    from animegen.runtime import wheels
 
+    wheels.silence()
     faults = 0
     findings = {}
     for finding in examine(device):

@@ -11,27 +11,20 @@ from animegen.cli.output import Output
 from animegen.errors import UsageError
 
 
-class Range(click.ParamType[tuple[float, float]]):
-    """Two numbers with a colon between them, such as -3:3."""
-
-    name = "A:B"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        """Read the two numbers."""
-        if isinstance(value, tuple):
-            return value
-        number = r"([-+]?(?:\d+\.?\d*|\.\d+))"
-        match = re.fullmatch(f"{number}:{number}", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no range: write two numbers such as -3:3", param, ctx)
-        return float(match[1]), float(match[2])
+def _range(text: str) -> tuple[float, float]:
+    """The two numbers of such as -3:3."""
+    number = r"([-+]?(?:\d+\.?\d*|\.\d+))"
+    match = re.fullmatch(f"{number}:{number}", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no range: write two numbers such as -3:3")
+    return float(match[1]), float(match[2])
 
 
 @click.command()
 @click.option("--seed", type=SEED, default=0, help="The image to change.")
 @click.option("--direction", type=click.IntRange(min=0), help="The number of a direction; 0 is the strongest.")
 @click.option("--all", "every", is_flag=True, help="A row for every direction of the model.")
-@click.option("--range", "span", type=Range(), default="-3:3", help="How far to move, in latent space.")
+@click.option("--range", "span", type=_range, metavar="A:B", default="-3:3", help="How far to move, in latent space.")
 @click.option("--steps", type=click.IntRange(min=2), default=7, help="Images in a row, both ends included.")
 @out_option("edit.png", "A .png, .jpg or .webp file, or - for stdout.")
 @click.option("--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="Of stdout.")

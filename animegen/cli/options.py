@@ -53,8 +53,9 @@ class Source:
         from animegen import catalog
         from animegen.convention import Overrides
         from animegen.generator import Generator
-        from animegen.runtime import CudaOptions
+        from animegen.runtime import CudaOptions, wheels
 
+        wheels.silence()
         overrides = Overrides(**self.overrides)
         generator = Generator.load(
             catalog.find(self.model, say),  # a download is told of before it begins

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def load_extractor(which: str, source: Source) -> Extractor:
     """The extractor, on the device and threads that were asked for."""
     from animegen.quality.extractors import Extractor
+    from animegen.runtime import wheels
 
+    wheels.silence()
     extractor = Extractor.load(which, device=source.device, threads=source.threads)
     if source.device == "auto":
         say(f"device: {extractor.device} ({extractor.device_reason})")

@@ -22,19 +22,12 @@ if TYPE_CHECKING:
     from animegen.sinks import Existing
 
 
-class GridSize(click.ParamType[tuple[int, int]]):
-    """Columns and rows, such as 8x4."""
-
-    name = "CxR"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Read the two numbers."""
-        if isinstance(value, tuple):
-            return value
-        columns, _, rows = str(value).lower().partition("x")
-        if not (columns.isdecimal() and rows.isdecimal() and int(columns) and int(rows)):
-            self.fail(f"{value!r} is no grid: write columns and rows, such as 8x4", param, ctx)
-        return int(columns), int(rows)
+def _columns_and_rows(text: str) -> tuple[int, int]:
+    """The two numbers of such as 8x4."""
+    columns, _, rows = text.lower().partition("x")
+    if not (columns.isdecimal() and rows.isdecimal() and int(columns) and int(rows)):
+        raise click.BadParameter(f"{text!r} is no grid: write columns and rows, such as 8x4")
+    return int(columns), int(rows)
 
 
 @click.command()
@@ -49,7 +42,9 @@ class GridSize(click.ParamType[tuple[int, int]]):
     default="png",
     help="Of stdout, and of the pictures in a folder or .zip.",
 )
-@click.option("--grid", "grid_size", type=GridSize(), help="Columns and rows of a grid, such as 8x4.")
+@click.option(
+    "--grid", "grid_size", type=_columns_and_rows, metavar="CxR", help="Columns and rows of a grid, such as 8x4."
+)
 @click.option("--labels", is_flag=True, help="Write the seed under each image of a grid.")
 @click.option("--force", is_flag=True, help="Overwrite pictures that a folder already holds.")
 @click.option("--skip-existing", is_flag=True, help="Keep what a folder or .zip already holds, and make the rest.")

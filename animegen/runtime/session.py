@@ -15,6 +15,7 @@ from animegen.runtime import wheels
 from animegen.runtime.binding import Binding
 from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, NAMES, PROVIDERS, CudaOptions, Device
 from animegen.runtime.half import to_half
+from animegen.runtime.reasons import Unavailable, failed_start, libraries_refused, reason
 
 _ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
 _FATAL_ONLY = 4
@@ -86,7 +87,7 @@ class Session:
                 return self._bound(inputs).run(inputs)
             outputs: list[NDArray[Any]] = self._session.run(None, dict(inputs))
         except Exception as error:
-            raise ModelError(f"{self._origin} failed to run: {_first_line(error)}") from error
+            raise ModelError(f"{self._origin} failed to run: {reason(error)}") from error
         return outputs
 
     def _bound(self, inputs: Mapping[str, NDArray[Any]]) -> Binding:
@@ -102,33 +103,36 @@ class Session:
     def _start(self, data: bytes, device: Device) -> tuple[Any, str]:
         if device == "cpu":
             return self._create(data, ["cpu"]), "asked for"
-        if device != "auto":
-            return self._required(data, device), "asked for"
-        if not wheels.has_cuda_build():
+        if device == "auto" and not wheels.has_cuda_build():
             return self._create(data, ["cpu"]), f"the installed ONNX Runtime {self._module.__version__} is a CPU build"
+        wanted, why = ("cuda", "CUDA is available") if device == "auto" else (device, "asked for")
         try:
-            return self._required(data, "cuda"), "CUDA is available"
-        except DeviceError as error:
-            return self._create(data, ["cpu"]), str(error)
+            return self._required(data, wanted), why
+        except Unavailable as error:
+            if device != "auto":
+                words = f"{device} was asked for, and {error.what}: {error.fix}, or take --device cpu"
+                raise DeviceError(words) from error
+            return self._create(data, ["cpu"]), f"CUDA was tried, and {error.what}; for CUDA, {error.fix}"
 
-    def _required(self, data: bytes, device: Device) -> Any:
-        """A session that is on this device, or a DeviceError that says why not and what to do."""
+    def _required(self, data: bytes, device: str) -> Any:
+        """A session that is on this device.
+
+        Raises:
+            Unavailable: there is none, with why and what to do.
+            ModelError: the fault is the file's.
+        """
         if PROVIDERS[device] not in wheels.compiled_providers():
-            fix = f"{wheels.INSTALL_GPU}, or take --device cpu" if device == "cuda" else "take --device cpu"
             kind = "a CPU build" if device == "cuda" else "built without it"
-            raise DeviceError(
-                f"{device} was asked for, and the installed ONNX Runtime {self._module.__version__} is {kind}: {fix}"
-            )
-        said = wheels.preload_cuda() if device in {"cuda", "tensorrt"} else ""
+            fix = wheels.INSTALL_GPU if device == "cuda" else "install one that has it"
+            raise Unavailable(f"the installed ONNX Runtime {self._module.__version__} is {kind}", fix)
+        printed = wheels.preload_cuda() if device in {"cuda", "tensorrt"} else ""
         try:
             session = self._create(data, [device, "cpu"])
         except ModelError as error:
             self._create(data, ["cpu"])  # if it is the file that can't be loaded, this is the error that says so
-            cause = _first_line(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
-            raise DeviceError(f"{device} was asked for, and failed to start ({cause}): {_fix(device)}") from error
+            raise failed_start(device, error.__cause__ or error) from error
         if session.get_providers()[0] != PROVIDERS[device]:
-            reason = said or "ONNX Runtime gives no reason"
-            raise DeviceError(f"{device} was asked for, and its libraries can't be loaded ({reason}): {_fix(device)}")
+            raise libraries_refused(device, printed)
         if device == "cuda" and self._cuda.half:  # only now: an fp16 model must not reach a CPU
             return self._create(to_half(data), [device, "cpu"])
         return session
@@ -143,13 +147,7 @@ class Session:
             # enable_fallback=0: onnxruntime would announce its change of device on stdout and go on.
             return self._module.InferenceSession(data, options, providers=providers, enable_fallback=0)
         except Exception as error:
-            raise ModelError(f"{self._origin} is not an ONNX model that can be loaded: {_first_line(error)}") from error
-
-
-def _fix(device: str) -> str:
-    if device == "cuda":
-        return f"check the NVIDIA driver, and {wheels.INSTALL_CUDA}, or take --device cpu"
-    return "install what it needs, or take --device cpu"
+            raise ModelError(f"{self._origin} is not an ONNX model that can be loaded: {reason(error)}") from error
 
 
 def _read(path: Path) -> bytes:
@@ -163,7 +161,3 @@ def _read(path: Path) -> bytes:
 
 def _tensor(entry: Any) -> Tensor:
     return Tensor(entry.name, entry.type, tuple(entry.shape))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:300] or type(error).__name__

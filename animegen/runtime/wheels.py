@@ -7,6 +7,7 @@ import ctypes
 import importlib.metadata
 import io
 import os
+from pathlib import Path
 from types import ModuleType
 
 from animegen.errors import MissingPackageError
@@ -14,6 +15,9 @@ from animegen.errors import MissingPackageError
 INSTALL_CPU = "pip install 'animegen[cpu]'"
 INSTALL_GPU = "pip uninstall -y onnxruntime && pip install --force-reinstall 'animegen[gpu]'"
 INSTALL_CUDA = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+INSTALL_DRIVER = "install the NVIDIA driver (in a container: run it with --gpus all)"
+
+_DRIVER = "libcuda.so.1"  # comes with the driver: no wheel brings it
 
 # Those that put their files into the one folder `onnxruntime`; extensions and plugins live in folders of their own.
 _WHEELS = frozenset({
@@ -69,15 +73,28 @@ def preload_cuda() -> str:
     return " ".join(said.getvalue().split())
 
 
+def cuda_version() -> str:
+    """The version of CUDA that the installed wheel was built with, such as 13.0."""
+    return str(getattr(onnxruntime(), "cuda_version", "") or "13")
+
+
 def missing_cuda_libraries() -> list[str]:
     """The shared libraries of a CUDA build that the loader can't find, after ONNX Runtime's own search; Linux only."""
     if os.name != "posix":
         return []
     preload_cuda()
-    # cuDNN counts by itself; the runtime, cuBLAS and nvRTC count with CUDA. libcuda is the driver's.
-    major = str(getattr(onnxruntime(), "cuda_version", "") or "13").partition(".")[0]
+    # cuDNN and cuRAND count by themselves; the runtime, cuBLAS and nvRTC count with CUDA.
+    major = cuda_version().partition(".")[0]
     names = [f"{name}.so.{major}" for name in ("libcudart", "libcublas", "libcublasLt", "libnvrtc")]
-    return [name for name in ("libcuda.so.1", *names, "libcudnn.so.9") if not loads(name)]
+    return [name for name in (_DRIVER, *names, "libcurand.so.10", "libcudnn.so.9") if not loads(name)]
+
+
+def how_to_install(missing: list[str]) -> str:
+    """What brings the missing libraries: the driver, wheels, or both."""
+    wanted = [INSTALL_DRIVER] if _DRIVER in missing else []
+    if set(missing) - {_DRIVER}:
+        wanted.append(INSTALL_CUDA)
+    return ", and ".join(wanted)
 
 
 def loads(library: str) -> bool:
@@ -87,3 +104,28 @@ def loads(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def loader_error(device: str) -> str:
+    """Why the loader refuses a provider's library, which ONNX Runtime says only in its log; empty where that's unknown.
+
+    Only for after ONNX Runtime has tried: as it is loaded, the library takes its host from there.
+    """
+    library = Path(onnxruntime().__file__ or "").parent / "capi" / f"libonnxruntime_providers_{device}.so"
+    if not library.is_file():
+        return ""
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def silence() -> None:
+    """Stop what ONNX Runtime's own logger writes to stderr, such as why it can't load a provider's library.
+
+    For a program alone, never for the library: that logger is one for the whole process, and how it was set can't be
+    read, so couldn't be put back. What it has to say is in the words of our errors.
+    """
+    with contextlib.suppress(MissingPackageError):  # who needs one says so
+        onnxruntime().set_default_logger_severity(4)  # fatal errors only
