@@ -32,10 +32,8 @@ IN32 = [(100, 256, 4), (256, 128, 4), (128, 64, 4), (64, 3, 4)]
 IN32_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4), (256, 1, 4)]
 SIZE64 = [(512, 256, 4), (256, 128, 4), (128, 64, 4), (64, 3, 4)]
 SIZE64_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4), (256, 512, 4)]
-SMALL = [(384, 192, 4), (192, 96, 4), (96, 48, 4), (48, 3, 4)]
-SMALL_CRITIC = [(3, 36, 4), (36, 72, 4), (72, 144, 4), (144, 288, 4)]
-SHIPPED = [(640, 320, 4), (320, 160, 4), (160, 80, 4), (80, 40, 4), (40, 3, 3)]
-SHIPPED_CRITIC = [(3, 128, 4), (128, 256, 4), (256, 512, 4), (512, 1024, 4)]
+SHIPPED = [(384, 192, 4), (192, 96, 4), (96, 48, 4), (48, 3, 4)]
+SHIPPED_CRITIC = [(3, 36, 4), (36, 72, 4), (72, 144, 4), (144, 288, 4)]
 
 # Latent, generator's and critic's convolutions (in, out, kernel), critic's norm.
 NETWORKS = {
@@ -59,7 +57,6 @@ NETWORKS = {
     "r3gan-64": (128, SIZE64, SIZE64_CRITIC, "none"),
     "sngan-64": (128, SIZE64, SIZE64_CRITIC, "spectral"),
     "anime-face-64": (128, SHIPPED, SHIPPED_CRITIC, "none"),
-    "anime-face-64-small": (128, SMALL, SMALL_CRITIC, "none"),
 }
 
 ADAM1, ADAM2, ADAM_IN = (Adam(lr=1e-4, beta1=0, beta2=0.9), Adam(lr=2e-4, beta1=0.5, beta2=0.999),
@@ -103,7 +100,7 @@ def norms(network: nn.Module) -> list[str]:
 
 def test_every_preset_is_in_the_tables() -> None:
     assert set(NETWORKS) == set(preset_names())
-    assert set(PROTOCOLS) == set(preset_names()) - {"anime-face-64", "anime-face-64-small"}
+    assert set(PROTOCOLS) == set(preset_names()) - {"anime-face-64"}
 
 
 @pytest.mark.parametrize("name", preset_names())
