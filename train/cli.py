@@ -89,7 +89,7 @@ def prepare(source: Path, size: int, channels: Channels | None, out: Path) -> No
 @click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made.")
 @click.option("--out", "run", type=FOLDER, required=True, help="The run's folder.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, exactly where it stopped.")
-@click.option("--from", "start", type=FOLDER, help="Start with the networks of another run, or a checkpoint in it.")
+@click.option("--from", "start", type=FOLDER, help="Start with the networks of another run or checkpoint, or a .onnx.")
 @click.option("--steps", type=click.IntRange(min=1), help="Stop at this many generator steps.  [default: the preset's]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this much time.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")

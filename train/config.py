@@ -97,6 +97,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     label_noise: Share = 0.0  # share of the labels that are flipped; dcgan only
     n_critic: Positive = 5
     n_generator: Positive = 1
+    critic_first: Annotated[int, Meta(ge=0)] = 0  # rounds at the start in which the critic alone learns
     batch_size: Annotated[int, Meta(ge=2)] = 64
     batch_repeats: Positive = 1  # critic steps that see one and the same real batch
     accumulate: Positive = 1  # parts of a batch that are computed one after the other, to save memory

@@ -35,7 +35,8 @@ def open_session(
     """Start a new run in the folder `run`, or resume the one that is there.
 
     A resumed run keeps its configuration; one that is given with it must be the same. A new one may `start` with the
-    networks and moments of another run (a folder, or a checkpoint in it), on the same data or on other.
+    networks and moments of another run (a folder, or a checkpoint in it), or with the generator of an exported
+    model, on the same data or on other.
 
     Raises:
         UsageError: no configuration for a new run, or a start for a resumed one; what `Trainer` refuses.
@@ -71,10 +72,18 @@ def open_session(
         checkpoint.restore(saved, trainer)
     else:
         if start is not None:
-            origins = checkpoint.start_from(checkpoint.of(start), trainer)
+            origins = _start(start, trainer)
         check_parent(run)
         run.mkdir(exist_ok=True)
     return Session(trainer, dataset, run, limits, earlier, referee, origins)
+
+
+def _start(start: Path, trainer: Trainer) -> tuple[checkpoint.Origin, ...]:
+    if start.suffix != ".onnx":
+        return checkpoint.start_from(checkpoint.of(start), trainer)
+    from train.unfold import start_from_model
+
+    return start_from_model(start, trainer)
 
 
 def configuration(preset: str | None, settings: Sequence[str], *, resume: bool) -> Config | None:

@@ -115,14 +115,14 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One round: `n_critic` critic steps, then `n_generator` generator steps, each with its EMA update.
 
-        Gulrajani et al. 2017, Algorithm 1. The figures are those of the last step of each kind, averaged over the
-        processes; reading them waits for the device.
+        Gulrajani et al. 2017, Algorithm 1. The first `critic_first` rounds have no generator steps. The figures are
+        those of the last step of each kind, averaged over the processes; reading them waits for the device.
         """
         self._set_learning_rates()
         figures: Figures = {}
         for k in self._numbers(self.config.n_critic):
             figures |= self._critic_step(k)
-        for k in self._numbers(self.config.n_generator):
+        for k in self._numbers(self.config.n_generator) if self.step >= self.config.critic_first else ():
             figures |= self._generator_step(k)
             self._update_ema(k)
         self.step += 1

@@ -1,0 +1,169 @@
+"""From a model file back to a generator that can be trained: the folding of `export`, undone.
+
+A file holds the averaged weights with each BatchNorm folded into the layer before it, and no critic. Unfolded, every
+BatchNorm gets the mean and the deviation that its layer's values have over many latents, so that the generator makes
+the file's images, and its norms are norms again. The critic starts from nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from animegen.card import ModelCard
+from animegen.errors import AnimegenError
+from animegen.files import sha256
+from train.checkpoint import Origin
+from train.config import Config, differences, from_mapping
+from train.errors import CheckpointError
+from train.export import ExportGraph
+from train.networks import Generator, Residual
+from train.trainer import Trainer
+
+_BATCHES, _BATCH_SIZE = 32, 128  # as many latents as an export takes for its standing statistics
+_STREAM_UNFOLD = 22
+
+
+def start_from_model(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
+    """Give a new run's trainer the generator in the model file `path`, and return where it came from.
+
+    Raises:
+        CheckpointError: no model that this project exported, or another generator than the trainer's configuration has.
+    """
+    model, card, config = _read(path)
+    wanted = trainer.config
+    if (config.generator, config.size, config.channels) != (wanted.generator, wanted.size, wanted.channels):
+        apart = [line for line in differences(config, wanted) if line.startswith(("generator.", "size", "channels"))]
+        raise CheckpointError(f"{path} holds another generator: {'; '.join(apart)}. Take the model's values with --set")
+    generator = unfolded(model, config)
+    for network in (trainer.generator, trainer.ema):
+        network.load_state_dict(generator.state_dict())
+    trainer.images_before = card.images_seen
+    origin = Origin(
+        config=config,
+        step=card.steps,
+        images_seen=card.images_seen,
+        seconds=card.training_minutes * 60,
+        data_sha256=card.data["sha256"],
+        data_source=card.data["name"],
+        code=card.code_revision,
+        checkpoint_sha256=sha256(path),
+    )
+    return (origin,)
+
+
+def unfolded(model: onnx.ModelProto, config: Config) -> Generator:
+    """The generator whose export is `model`, with BatchNorms of its own; in training mode, on the CPU.
+
+    Raises:
+        CheckpointError: the graph isn't an export of this configuration's generator.
+    """
+    generator = Generator(config)
+    folded = ExportGraph(copy.deepcopy(generator).eval()).requires_grad_(False)
+    convolutions = [layer for layer in folded.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    weights = _weights(model)
+    if [tuple(weight.shape) for weight, _ in weights] != [tuple(layer.weight.shape) for layer in convolutions]:
+        raise CheckpointError("the model's graph isn't that of the generator in its card: it can't be trained further")
+    for layer, (weight, bias) in zip(convolutions, weights, strict=True):
+        layer.weight.copy_(weight)
+        assert layer.bias is not None
+        layer.bias.copy_(bias)
+    moments = _moments(folded, convolutions, generator.z_dim, config.seed)
+    with torch.no_grad():
+        for (trained, norm), layer, (mean, deviation) in zip(_pairs(generator), convolutions, moments, strict=False):
+            assert layer.bias is not None
+            weight = layer.weight.flatten(1).T if isinstance(trained, nn.Linear) else layer.weight
+            trained.weight.copy_(weight)
+            norm.weight.copy_((deviation**2 + norm.eps).sqrt())
+            norm.bias.copy_(mean)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.copy_(mean - layer.bias)
+            norm.running_var.copy_(deviation**2)
+        generator.last.load_state_dict(convolutions[-1].state_dict())
+    return generator
+
+
+def _read(path: Path) -> tuple[onnx.ModelProto, ModelCard, Config]:
+    try:
+        model = onnx.load(path)
+        card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props}, origin=str(path))
+        config = from_mapping(card.recipe, origin=str(path))
+    except (OSError, DecodeError, AnimegenError) as error:
+        raise CheckpointError(
+            f"{path} can't be trained further ({error}): name a run's folder, a checkpoint in it, or a model file that "
+            "python -m train export has written"
+        ) from error
+    if config.generator.norm != "batch":
+        raise CheckpointError(f"{path} holds a generator without BatchNorm: only those with it can be unfolded")
+    return model, card, config
+
+
+def _weights(model: onnx.ModelProto) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias of each convolution of the graph, in its order; fp16 ones as fp32."""
+    stored = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.input[0] in stored:
+            stored[node.output[0]] = stored[node.input[0]]
+    found = []
+    for node in model.graph.node:
+        if node.op_type in {"Conv", "ConvTranspose"}:
+            weight = torch.from_numpy(np.array(stored[node.input[1]], np.float32))
+            bias = torch.zeros(weight.shape[0 if node.op_type == "Conv" else 1])  # the exporter drops one of zeros
+            if len(node.input) > 2:
+                bias = torch.from_numpy(np.array(stored[node.input[2]], np.float32))
+            found.append((weight, bias))
+    return found
+
+
+@torch.no_grad()
+def _moments(
+    folded: ExportGraph, convolutions: list[nn.Conv2d | nn.ConvTranspose2d], z_dim: int, seed: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Mean and deviation of each convolution's values, channel by channel."""
+    sums = [torch.zeros(2, layer.out_channels, dtype=torch.float64) for layer in convolutions]
+    counts = [0] * len(convolutions)
+
+    def add(k: int, values: Tensor) -> None:
+        wide = values.double()
+        sums[k] += torch.stack([wide.sum((0, 2, 3)), (wide**2).sum((0, 2, 3))])
+        counts[k] += values.numel() // values.shape[1]
+
+    hooks = [
+        layer.register_forward_hook(lambda _layer, _inputs, values, k=k: add(k, values))
+        for k, layer in enumerate(convolutions)
+    ]
+    rng = np.random.default_rng([seed, _STREAM_UNFOLD])
+    for _ in range(_BATCHES):
+        folded(torch.from_numpy(rng.standard_normal((_BATCH_SIZE, z_dim), np.float32)))
+    for hook in hooks:
+        hook.remove()
+    means = [total[0] / count for total, count in zip(sums, counts, strict=True)]
+    squares = [total[1] / count for total, count in zip(sums, counts, strict=True)]
+    return [
+        (mean.float(), (square - mean**2).clamp(min=0).sqrt().float())
+        for mean, square in zip(means, squares, strict=True)
+    ]
+
+
+def _pairs(generator: Generator) -> Iterator[tuple[nn.Linear | nn.Conv2d | nn.ConvTranspose2d, nn.BatchNorm2d]]:
+    """Each layer with the norm behind it, in the order of the exported graph."""
+    layers: list[nn.Module] = [generator.first, generator.first_norm]
+    for stage in generator.stages:
+        convolution, norm, _, *blocks = stage.children()
+        layers += [convolution, norm]
+        for block in blocks:
+            assert isinstance(block, Residual)
+            layers += [block.body[0], block.body[1], block.body[3], block.body[4]]
+    for layer, norm in zip(layers[::2], layers[1::2], strict=True):
+        assert isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        yield layer, norm
