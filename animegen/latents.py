@@ -145,14 +145,15 @@ def bilinear(corners: Latents, rows: int, columns: int) -> Latents:
 
 
 def truncate(z: Latents, truncation: float) -> Latents:
-    """Latents scaled towards the mean by ψ: 1 leaves them, 0 would make every image the mean one.
+    """Latents scaled towards the origin by ψ: 1 leaves them, 0 would make every image the same one.
 
-    Karras et al. 2019, section 2.2, there on w; here on z, as these generators have no mapping network. Smaller
-    values give more typical and less varied images.
+    Karras et al. 2019, section 2.2, there on w; here on z, as these generators have no mapping network. Smaller values
+    give less varied images, and more typical ones only where the generator has learnt from latents so short: normal
+    ones of many dimensions all have nearly the same length. docs/metrics.md has what it does to the shipped model.
 
     Raises:
         UsageError: ψ outside of 0 … 1.
     """
     if not 0 <= truncation <= 1:
-        raise UsageError(f"truncation is {truncation}: it lies between 0 (the mean image) and 1 (none)")
+        raise UsageError(f"truncation is {truncation}: it lies between 0 (one image for all) and 1 (none)")
     return z if truncation == 1 else np.asarray(z * np.float32(truncation), np.float32)
