@@ -115,7 +115,10 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 truncation_option = click.option(
-    "--truncation", type=click.FloatRange(0, 1), default=1.0, help="Less than 1: shorter latents, less varied images; below 0.95 the shipped faces fade."
+    "--truncation",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    help="Less than 1: shorter latents, less varied images; below 0.95 the shipped faces fade.",
 )
 
 size_option = click.option(
