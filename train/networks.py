@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from train.config import Config, sides
+from train.convolution import Convolution, TransposedConvolution
 from train.processes import BatchNorm
 
 STRIDE = 2
@@ -133,7 +134,7 @@ class Critic(nn.Sequential):
                 layers += [Residual(before, own.norm, own.slope) for _ in range(own.blocks)]
             # Radford et al. 2016: the first layer isn't normalised; the spectral norm is for every layer.
             normed = own.norm in {"batch", "instance"} and bool(layers)
-            layers.append(nn.Conv2d(before, after, own.kernel, STRIDE, padding=(own.kernel - 1) // 2, bias=not normed))
+            layers.append(Convolution(before, after, own.kernel, STRIDE, padding=(own.kernel - 1) // 2, bias=not normed))
             if normed:
                 layers.append(_norm(own.norm, after))
             layers.append(nn.LeakyReLU(own.slope))
@@ -165,11 +166,11 @@ def initial_networks(config: Config) -> tuple[Generator, Critic]:
         return Generator(config), Critic(config)
 
 
-def _upward(before: int, after: int, kernel: int, ends: list[int], *, bias: bool) -> nn.ConvTranspose2d:
+def _upward(before: int, after: int, kernel: int, ends: list[int], *, bias: bool) -> TransposedConvolution:
     """From one side to the next: 2(h−1) − 2p + k + output_padding."""
     padding = (kernel - 1) // 2
     missing = ends[1] - (STRIDE * (ends[0] - 1) - 2 * padding + kernel)
-    return nn.ConvTranspose2d(before, after, kernel, STRIDE, padding=padding, output_padding=missing, bias=bias)
+    return TransposedConvolution(before, after, kernel, STRIDE, padding=padding, output_padding=missing, bias=bias)
 
 
 def _norm(name: str, channels: int) -> nn.Module:

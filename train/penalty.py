@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.convolution import Convolution, transpose
 from train.networks import Residual
 
 Form = Literal["closed form", "double backward"]
@@ -77,7 +77,7 @@ Backwards = Callable[[Tensor], Tensor]
 
 
 def _can_reverse(layer: nn.Module) -> bool:
-    if type(layer) is nn.Conv2d:  # a spectral norm makes it a class of its own, whose weight is no constant
+    if type(layer) in (nn.Conv2d, Convolution):  # a spectral norm makes it a class of its own, whose weight is no constant
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     if isinstance(layer, Residual):
         return all(_can_reverse(inner) for inner in (*layer.body, layer.activation))
@@ -116,7 +116,7 @@ def _forwards(layer: nn.Module, x: Tensor) -> tuple[Tensor, Backwards]:
 def _transpose(layer: nn.Module, before: Tensor) -> Backwards:
     """The transpose of a single layer at its input `before`."""
     if isinstance(layer, nn.Conv2d):
-        return lambda g: _transposed_convolution(layer, g, before.shape[2:])
+        return lambda g: transpose(layer, g, before.shape[2:])
     if isinstance(layer, nn.Linear):
         return lambda g: g @ layer.weight
     if isinstance(layer, nn.LeakyReLU | nn.ReLU):
@@ -127,17 +127,3 @@ def _transpose(layer: nn.Module, before: Tensor) -> Backwards:
         return lambda g: g
     shape = before.shape
     return lambda g: g.view(shape)
-
-
-def _transposed_convolution(layer: nn.Conv2d, gradient: Tensor, size: torch.Size) -> Tensor:
-    assert not isinstance(layer.padding, str)
-    # Where the stride doesn't divide the input, several sizes give one output: say which it was.
-    missing = [
-        size[i]
-        - ((gradient.shape[2 + i] - 1) * layer.stride[i] - 2 * layer.padding[i])
-        - (layer.dilation[i] * (layer.kernel_size[i] - 1) + 1)
-        for i in (0, 1)
-    ]
-    return F.conv_transpose2d(
-        gradient, layer.weight, None, layer.stride, layer.padding, missing, layer.groups, layer.dilation
-    )

@@ -372,7 +372,7 @@ def _optimiser(network: nn.Module, config: Optimiser, *, captured: bool) -> torc
     lr = torch.tensor(config.lr, device=next(network.parameters()).device) if captured else config.lr
     if isinstance(config, Adam):
         betas = (config.beta1, config.beta2)
-        return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, capturable=captured, fused=captured or None)
+        return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, capturable=captured, fused=True)
     return torch.optim.RMSprop(network.parameters(), lr=lr, alpha=config.alpha, capturable=captured)
 
 

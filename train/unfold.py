@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from msgspec import structs
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -40,12 +41,14 @@ def start_from_model(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
     """
     model, card, config = _read(path)
     wanted = trainer.config
-    if (config.generator, config.size, config.channels) != (wanted.generator, wanted.size, wanted.channels):
+    # A residual block starts as the identity, so a generator with more of them begins as the same function.
+    grown = structs.replace(config.generator, blocks=max(config.generator.blocks, wanted.generator.blocks))
+    if (grown, config.size, config.channels) != (wanted.generator, wanted.size, wanted.channels):
         apart = [line for line in differences(config, wanted) if line.startswith(("generator.", "size", "channels"))]
         raise CheckpointError(f"{path} holds another generator: {'; '.join(apart)}. Take the model's values with --set")
-    generator = unfolded(model, config)
+    weights = unfolded(model, config).state_dict()
     for network in (trainer.generator, trainer.ema):
-        network.load_state_dict(generator.state_dict())
+        network.load_state_dict({**network.state_dict(), **weights})
     trainer.images_before = card.images_seen
     origin = Origin(
         config=config,
