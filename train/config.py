@@ -15,6 +15,8 @@ from train.errors import ConfigError
 
 PRESETS = Path(__file__).parent / "presets"
 
+COARSE = 4  # pixels a side of the means that are an image's coarse part, where a critic tells it from the details
+
 Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(gt=0)]
 Weight = Annotated[float, Meta(ge=0)]
@@ -52,6 +54,7 @@ class CriticConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     slope: Fraction = 0.2  # of the LeakyReLU; Radford et al. 2016
     blocks: Blocks = 0  # residual blocks before each halving of features
     full_size: bool = False  # features at the image's own size too, so `width` is theirs
+    detail: Annotated[float, Meta(ge=1, le=100)] = 1.0  # how much more than coarse parts details count in its metric
 
 
 class Adam(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="algorithm", tag="adam"):
@@ -183,6 +186,8 @@ def _check(config: Config) -> None:
         found = sides(config.size, network.smallest)
         if network.kernel % 2 == 0 and any(side % 2 for side in found[:-1]):
             raise ConfigError(f"{part}.kernel {network.kernel} can't halve {found}: an odd side needs an odd kernel")
+    if config.critic.detail != 1 and config.size % COARSE:
+        raise ConfigError(f"critic.detail needs a size that {COARSE} divides: size {config.size} doesn't")
     if config.label_noise and config.objective != "dcgan":
         raise ConfigError(f"label_noise is for the objective dcgan: {config.objective} has no labels")
     if config.gamma and config.objective == "wgan-gp":

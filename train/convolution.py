@@ -43,7 +43,9 @@ class TransposedConvolution(nn.ConvTranspose2d):
 
 def transpose(layer: nn.Conv2d, gradient: Tensor, size: torch.Size) -> Tensor:
     """The layer's transpose, without its bias: [N, O, h, w] → [N, C, *size], differentiable by the layer's weights."""
-    if tuple(size) == tuple(STRIDE * side for side in gradient.shape[2:]) and _pays(layer, gradient, gradient.shape[2:]):
+    if tuple(size) == tuple(STRIDE * side for side in gradient.shape[2:]) and _pays(
+        layer, gradient, gradient.shape[2:]
+    ):
         product: Tensor = _TransposedProduct.apply(gradient.bfloat16(), layer.weight.bfloat16())
         return product
     assert not isinstance(layer.padding, str)
@@ -97,7 +99,9 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _images(_patches(x) @ _matrix(weight).T, x)
+        count, _, height, width = x.shape
+        rows = _patches(x) @ _matrix(weight).T
+        return rows.view(count, height // STRIDE, width // STRIDE, weight.shape[0]).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -159,12 +163,6 @@ def _rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _images(rows: Tensor, large: Tensor) -> Tensor:
-    """Rows of O values → [N, O, H/2, W/2], channels last."""
-    count, _, height, width = large.shape
-    return rows.view(count, height // STRIDE, width // STRIDE, -1).permute(0, 3, 1, 2)
-
-
 def _patches(x: Tensor) -> Tensor:
     """[N, C, 2h, 2w] → the 4×4 patch that each position sees: [N·h·w, 16·C]."""
     count, channels, height, width = x.shape
@@ -187,4 +185,6 @@ def _sum_of_patches(patches: Tensor, small: Tensor, channels: int) -> Tensor:
         for b in (0, 1):
             padded[:, a : a + height, :, b : b + width] += blocks[:, :, :, a, :, b].permute(0, 1, 3, 2, 4, 5)
     whole = padded.view(count, STRIDE * (height + 1), STRIDE * (width + 1), channels)
-    return whole[:, PADDING:-PADDING, PADDING:-PADDING].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    return (
+        whole[:, PADDING:-PADDING, PADDING:-PADDING].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    )

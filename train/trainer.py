@@ -201,8 +201,8 @@ class Trainer:
         x_real = self._real_images(inputs)
         with torch.no_grad(), self._autocast():
             x_fake = self.generator(inputs["z"]).float()
-        x_real = _augmented(x_real, "real", inputs)
-        x_fake = _augmented(x_fake, "fake", inputs)
+        x_real = self._seen(x_real, "real", inputs)
+        x_fake = self._seen(x_fake, "fake", inputs)
         with self._autocast():
             c_real, c_fake = self._values(x_real, x_fake)
         if config.label_noise:  # 1 − σ(c) is σ(−c)
@@ -262,9 +262,9 @@ class Trainer:
 
     def _generator_gradients(self, inputs: Tensors) -> Figures:
         with self._autocast():
-            x_fake = _augmented(self.generator(inputs["z"]), "fake", inputs)
+            x_fake = self._seen(self.generator(inputs["z"]), "fake", inputs)
             if self.objective.relativistic:
-                x_real = _augmented(self._real_images(inputs), "real", inputs)
+                x_real = self._seen(self._real_images(inputs), "real", inputs)
                 c_real, c_fake = self._values(x_real, x_fake)
             else:
                 c_fake = self.critic(x_fake).float()
@@ -332,6 +332,11 @@ class Trainer:
         draws = augment.draw(rng, config.batch_size, config.augment, (config.size, config.size))
         return {f"{side}.{name}": numbers for name, numbers in draws.arrays().items()}
 
+    def _seen(self, x: Tensor, side: str, inputs: Tensors) -> Tensor:
+        """The images as the critic sees them: after the augmentations drawn for their side, `real` or `fake`, in its metric."""
+        own = {name.removeprefix(f"{side}."): value for name, value in inputs.items() if name.startswith(f"{side}.")}
+        return penalty.in_metric(augment.apply(x, own), self.config.critic.detail)
+
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
@@ -346,12 +351,6 @@ def to_uint8(images: Tensor) -> Images:
     """Float [N, C, H, W] in [−1, 1] → uint8 [N, H, W, C], rounded half to even as in the exported graph."""
     levels = images.float().mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8)
     return levels.permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _augmented(x: Tensor, side: str, inputs: Tensors) -> Tensor:
-    """The images after the augmentations that were drawn for their side, `real` or `fake`."""
-    own = {name.removeprefix(f"{side}."): value for name, value in inputs.items() if name.startswith(f"{side}.")}
-    return augment.apply(x, own)
 
 
 def _means(found: list[Figures]) -> Figures:
