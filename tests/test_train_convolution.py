@@ -1,4 +1,4 @@
-"""Halving and doubling layers as matrix products: torch's own results, gradients of any order, and when they are taken."""
+"""Halving and doubling layers as matrix products: torch's results, gradients of any order, and when they are taken."""
 
 from __future__ import annotations
 

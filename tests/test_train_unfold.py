@@ -49,16 +49,19 @@ def test_the_generator_makes_the_file_s_images(settings: list[str], weights: str
         assert (to_levels(found.train()(z)) - expected).abs().mean() < 8
 
 
-def test_the_shipped_model_can_be_trained_further(tmp_path: Path, train: Run, tiny_data: Path) -> None:
-    """A run of no generator step exports the images that it began with."""
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_shipped_model_can_be_trained_further(tmp_path: Path, train: Run, tiny_data: Path, more: int) -> None:
+    """A run of no generator step exports the images that it began with; more blocks start as the identity."""
     from train.data import prepare
 
     out = tmp_path / "packed"
     prepare(tiny_data.parent / "faces.zip", out, size=64)
     shipped = catalog.find("anime-face-64")
     small = ("--set", "critic.width=4", "--set", "batch_size=2", "--set", "critic_first=3", "--steps", "2")
+    blocks = load_config("anime-face-64").generator.blocks + more
     done = train(
-        *("fit", "--from", shipped, "--preset", "anime-face-64", *small, "--device", "cpu", "--precision", "fp32"),
+        *("fit", "--from", shipped, "--preset", "anime-face-64", *small, "--set", f"generator.blocks={blocks}"),
+        *("--device", "cpu", "--precision", "fp32"),
         *("--data", out, "--out", tmp_path / "run"),
     )
     assert done.returncode == 0, done.stderr.decode()

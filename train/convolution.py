@@ -1,9 +1,9 @@
 """Convolutions of kernel 4, stride 2 and padding 1 as one matrix product each, where a CPU is faster so.
 
-Every halving and doubling of the DCGAN family is such a layer. Where its images are small and its weights are many, a CPU
-with matrix units (AMX) spends most of a step in oneDNN's backward convolutions, which turn the weights' layout around
-for a few positions; a plain product in the weights' own layout (channels last) has nothing to turn. What is summed is the
-same, in another order.
+Every halving and doubling of the DCGAN family is such a layer. Where its images are small and its weights are many,
+a CPU with matrix units (AMX) spends most of a step in oneDNN's backward convolutions, which turn the weights' layout
+around for a few positions; a plain product in the weights' own layout (channels last) has nothing to turn. What is
+summed is the same, in another order.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ class TransposedConvolution(nn.ConvTranspose2d):
 
 def transpose(layer: nn.Conv2d, gradient: Tensor, size: torch.Size) -> Tensor:
     """The layer's transpose, without its bias: [N, O, h, w] → [N, C, *size], differentiable by the layer's weights."""
-    if tuple(size) == tuple(STRIDE * side for side in gradient.shape[2:]) and _pays(
-        layer, gradient, gradient.shape[2:]
-    ):
+    doubled = list(size) == [STRIDE * side for side in gradient.shape[2:]]
+    if doubled and _pays(layer, gradient, gradient.shape[2:]):
         product: Tensor = _TransposedProduct.apply(gradient.bfloat16(), layer.weight.bfloat16())
         return product
     assert not isinstance(layer.padding, str)
@@ -62,7 +61,7 @@ def transpose(layer: nn.Conv2d, gradient: Tensor, size: torch.Size) -> Tensor:
 
 
 def _pays(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, smaller: Sequence[int]) -> bool:
-    """Whether a product is faster, for `x` on either side of the layer and `smaller`, the sides of its smaller images."""
+    """Whether a product is faster: `x` lies on either side of the layer, `smaller` are its smaller images' sides."""
     if x.device.type != "cpu" or not _multiplies_bf16(x) or not _matrix_units():
         return False
     shaped = (
@@ -185,6 +184,5 @@ def _sum_of_patches(patches: Tensor, small: Tensor, channels: int) -> Tensor:
         for b in (0, 1):
             padded[:, a : a + height, :, b : b + width] += blocks[:, :, :, a, :, b].permute(0, 1, 3, 2, 4, 5)
     whole = padded.view(count, STRIDE * (height + 1), STRIDE * (width + 1), channels)
-    return (
-        whole[:, PADDING:-PADDING, PADDING:-PADDING].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    )
+    inner = whole[:, PADDING:-PADDING, PADDING:-PADDING].permute(0, 3, 1, 2)
+    return inner.contiguous(memory_format=torch.channels_last)

@@ -134,9 +134,8 @@ class Critic(nn.Sequential):
                 layers += [Residual(before, own.norm, own.slope) for _ in range(own.blocks)]
             # Radford et al. 2016: the first layer isn't normalised; the spectral norm is for every layer.
             normed = own.norm in {"batch", "instance"} and bool(layers)
-            layers.append(
-                Convolution(before, after, own.kernel, STRIDE, padding=(own.kernel - 1) // 2, bias=not normed)
-            )
+            padding = (own.kernel - 1) // 2
+            layers.append(Convolution(before, after, own.kernel, STRIDE, padding, bias=not normed))
             if normed:
                 layers.append(_norm(own.norm, after))
             layers.append(nn.LeakyReLU(own.slope))

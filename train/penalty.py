@@ -31,11 +31,12 @@ def interpolates(x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor:
 
 
 def in_metric(x: Tensor, detail: float) -> Tensor:
-    """The images as a critic sees them whose slope is bounded in another metric than the pixels': √d·details + coarse/√d.
+    """Images as a critic sees them whose slope is bounded in another metric than the pixels': √d·details + coarse/√d.
 
-    Adler & Lunz 2018 (Banach Wasserstein GAN, arXiv 1806.06621): the norm in which a critic is 1-Lipschitz decides what of an image it
-    attends to. Most of the pixels' distance is coarse (light, hair colour, background), so there the critic learns from a
-    batch mostly by how light it happens to be. The coarse part is the means of 4×4 pixels, joined by lines.
+    Adler & Lunz 2018 (Banach Wasserstein GAN, arXiv 1806.06621): the norm in which a critic is 1-Lipschitz decides what
+    of an image it attends to. Most of the pixels' distance is coarse (light, hair colour, background), so by that norm
+    a critic learns from a batch mostly how light it happens to be. The coarse part is the means of 4×4 pixels, joined
+    by lines.
     """
     if detail == 1:
         return x
@@ -93,10 +94,8 @@ Backwards = Callable[[Tensor], Tensor]
 
 
 def _can_reverse(layer: nn.Module) -> bool:
-    if type(layer) in (
-        nn.Conv2d,
-        Convolution,
-    ):  # a spectral norm makes it a class of its own, whose weight is no constant
+    # A spectral norm makes a layer a class of its own, whose weight is no constant.
+    if type(layer) in (nn.Conv2d, Convolution):
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     if isinstance(layer, Residual):
         return all(_can_reverse(inner) for inner in (*layer.body, layer.activation))

@@ -333,7 +333,7 @@ class Trainer:
         return {f"{side}.{name}": numbers for name, numbers in draws.arrays().items()}
 
     def _seen(self, x: Tensor, side: str, inputs: Tensors) -> Tensor:
-        """The images as the critic sees them: after the augmentations drawn for their side, `real` or `fake`, in its metric."""
+        """As the critic sees them: after the augmentations drawn for their side, `real` or `fake`, in its metric."""
         own = {name.removeprefix(f"{side}."): value for name, value in inputs.items() if name.startswith(f"{side}.")}
         return penalty.in_metric(augment.apply(x, own), self.config.critic.detail)
 
