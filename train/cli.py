@@ -90,6 +90,7 @@ def prepare(source: Path, size: int, channels: Channels | None, out: Path) -> No
 @click.option("--out", "run", type=FOLDER, required=True, help="The run's folder.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, exactly where it stopped.")
 @click.option("--from", "start", type=FOLDER, help="Start with the networks of another run or checkpoint, or a .onnx.")
+@click.option("--critic", type=FOLDER, help="With --from and a .onnx: the critic that export wrote with it.")
 @click.option("--steps", type=click.IntRange(min=1), help="Stop at this many generator steps.  [default: the preset's]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this much time.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
@@ -113,6 +114,7 @@ def fit(
     run: Path,
     resume: bool,
     start: Path | None,
+    critic: Path | None,
     steps: int | None,
     minutes: float | None,
     device: Literal["auto", "cpu", "cuda"],
@@ -155,6 +157,7 @@ def fit(
         config=configuration(preset, settings, resume=resume),
         resume=resume,
         start=start,
+        critic=critic,
         device=where,
         precision=choose_precision(precision, where),
         limits=Limits(
@@ -283,6 +286,7 @@ def compare(
 @click.option("--reference", type=FOLDER, help="Statistics that animegen stats made: the card gets FID, KID and more.")
 @click.option("--data", type=FOLDER, help="With --reference, the training images: also how near the images come.")
 @click.option("--fid-images", type=click.IntRange(min=20), default=10_000, help="Images to measure.")
+@click.option("--critic", type=FOLDER, help="Also write the critic, for fit --from: a .safetensors.")
 def export(
     run: Path,
     out: Path,
@@ -293,6 +297,7 @@ def export(
     reference: Path | None,
     data: Path | None,
     fid_images: int,
+    critic: Path | None,
 ) -> None:
     """Write the EMA generator of RUN as one ONNX file, and prove that it computes the same images.
 
@@ -303,6 +308,7 @@ def export(
              python -m train export runs/faces/best.safetensors --out my-faces.onnx --weights fp16 \\
                  --reference faces64.npz --data data/faces64
     """
+    from train import critics
     from train.export import export as export_run
     from train.referee import Referee
 
@@ -324,6 +330,9 @@ def export(
         f"{', '.join(map(str, parity['batches']))}: at most {parity['max_before_rounding']} grey levels apart before "
         f"rounding, {parity['max_grey_levels']} after it, on {parity['share_differing']:.2%} of the values"
     )
+    if critic is not None:
+        critics.write(run, critic)
+        say(f"{critic}: {critic.stat().st_size / 1e6:.1f} MB, the critic")
     if card.quality:
         found = card.quality
         say(f"FID {found['fid']} ({found['extractor']}, {found['images']} images), recall {found['recall']}")

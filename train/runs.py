@@ -9,13 +9,15 @@ import torch
 
 from animegen.errors import DataError, OutputError, UsageError
 from animegen.files import check_parent
-from train import checkpoint
+from train import checkpoint, critics
 from train.config import Config, load_config
 from train.data import Dataset
 from train.loop import Limits, Session
 from train.processes import ALONE, Group
 from train.referee import Referee
 from train.trainer import Precision, Trainer
+
+MODEL = ".onnx"
 
 
 def open_session(
@@ -25,6 +27,7 @@ def open_session(
     config: Config | None,
     resume: bool = False,
     start: Path | None = None,
+    critic: Path | None = None,
     device: torch.device,
     precision: Precision,
     limits: Limits,
@@ -36,10 +39,11 @@ def open_session(
 
     A resumed run keeps its configuration; one that is given with it must be the same. A new one may `start` with the
     networks and moments of another run (a folder, or a checkpoint in it), or with the generator of an exported
-    model, on the same data or on other.
+    model and the `critic` that was exported with it, on the same data or on other.
 
     Raises:
-        UsageError: no configuration for a new run, or a start for a resumed one; what `Trainer` refuses.
+        UsageError: no configuration for a new run, a start for a resumed one, or a critic without a model file; what
+            `Trainer` refuses.
         CheckpointError: nothing to resume or to start from, a damaged checkpoint, another configuration or other data;
             a start with other networks or optimisers.
         DataError: no dataset, or one that doesn't fit the preset; a reference of another size.
@@ -48,6 +52,8 @@ def open_session(
     saved = run / checkpoint.NAME
     if resume and start is not None:
         raise UsageError("--from is for a new run, and --resume goes on with one: leave one of them out")
+    if critic is not None and (start is None or start.suffix != MODEL):
+        raise UsageError("--critic goes with --from and a .onnx; a run's checkpoint has its own critic: leave it out")
     earlier = checkpoint.read_card(saved) if resume else None
     if not resume and saved.exists():
         raise OutputError(f"{run} already holds a run: add --resume to continue it, or name another folder")
@@ -72,17 +78,19 @@ def open_session(
         checkpoint.restore(saved, trainer)
     else:
         if start is not None:
-            origins = _start(start, trainer)
+            origins = _start(start, critic, trainer)
         check_parent(run)
         run.mkdir(exist_ok=True)
     return Session(trainer, dataset, run, limits, earlier, referee, origins)
 
 
-def _start(start: Path, trainer: Trainer) -> tuple[checkpoint.Origin, ...]:
-    if start.suffix != ".onnx":
+def _start(start: Path, critic: Path | None, trainer: Trainer) -> tuple[checkpoint.Origin, ...]:
+    if start.suffix != MODEL:
         return checkpoint.start_from(checkpoint.of(start), trainer)
     from train.unfold import start_from_model
 
+    if critic is not None:
+        critics.give(critic, trainer)
     return start_from_model(start, trainer)
 
 
