@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, Run, run
 
 torch = pytest.importorskip("torch")
 
@@ -22,15 +24,20 @@ SCRIPT = ROOT / "benchmarks" / "train_step.py"
 LOOPS, KINDS = ("textbook", "ours"), ("critic", "generator")
 
 
-@pytest.fixture(scope="module")
-def train_step() -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("train_step", SCRIPT)
+def script(path: Path) -> ModuleType:
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def train_step() -> ModuleType:
+    """The benchmark of a training step."""
+    return script(SCRIPT)
 
 
 def gradients(network: nn.Module) -> list[Tensor]:
@@ -118,3 +125,24 @@ def test_bad_input(
     with pytest.raises(SystemExit, match="2"):
         train_step.main()
     assert "error: " in capsys.readouterr().err
+
+
+def test_the_share_of_pairs_that_a_critic_tells() -> None:
+    share_told = script(ROOT / "benchmarks" / "critic.py").share_told
+    real, generated = np.float32([1, 2, 3]), np.float32([0, 2])
+    assert share_told(real, generated) == pytest.approx((1 + 1 + 1 + 0 + 0.5 + 1) / 6)
+    assert share_told(real, real) == 0.5
+
+
+def test_a_critic_learns_against_a_model_that_stands_still(
+    tiny_run: Path, tiny_data: Path, tmp_path: Path, train: Run
+) -> None:
+    assert train("export", tiny_run, "--out", tmp_path / "tiny.onnx").returncode == 0
+    settings = [part for part in TINY if part not in ("--preset", "wgan-gp-64")]
+    limits = ("--steps", "30", "--every", "15", "--held-out", "20", "--threads", "1", "--json")
+    command = (sys.executable, "benchmarks/critic.py", "--model", tmp_path / "tiny.onnx", "--preset", "wgan-gp-64")
+    done = run(*command, *settings, *limits, "--data", tiny_data, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr.decode()
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["step"] for row in rows] == [15, 30]
+    assert rows[-1]["share_told"] > 0.9  # discs on a ground against the noise of 6 steps
