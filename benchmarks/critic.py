@@ -3,8 +3,8 @@
     python benchmarks/critic.py --model models/anime-face-64.onnx --data data/faces64 --set critic.width=64
 
 The generator stands still; the critic learns as in training, from all images but 2,000. Of these and of 2,000 new
-images of the generator, the share of pairs is printed in which the critic values the real one higher: 0.5 is blind, 1 is
-never wrong. It says how much a generator can learn from such a critic, before any time is spent on training one.
+images of the generator, the share of pairs is printed in which the critic values the real one higher: 0.5 is blind, 1
+is never wrong. It says how much a generator can learn from such a critic, before any time is spent on training one.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ def generated(trainer: Trainer, count: int) -> Images:
     """Images of the seeds from 2³¹ on, which no training draws."""
     z = from_seeds(range(2**31, 2**31 + count), trainer.config.generator.z_dim)
     with torch.no_grad():
-        parts = [
-            trainer.ema(torch.from_numpy(part).to(trainer.device)) for part in np.array_split(z, -(-count // BATCH))
-        ]
+        parts = [trainer.ema(part.to(trainer.device)) for part in torch.from_numpy(z).split(BATCH)]
     return to_uint8(torch.cat(parts))
 
 
