@@ -146,3 +146,18 @@ def test_a_critic_learns_against_a_model_that_stands_still(
     rows = json.loads(done.stdout)["rows"]
     assert [row["step"] for row in rows] == [30, 60]
     assert rows[-1]["share_told"] > 0.9  # discs on a ground against the noise of 6 steps
+
+
+def test_layers_as_products_beside_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script(ROOT / "benchmarks" / "convolution.py")
+    products: list[int] = []
+    original = module.convolution._Product.apply
+    monkeypatch.setattr(module.convolution._Product, "apply", lambda *given: products.append(1) or original(*given))
+    monkeypatch.setattr(module.convolution, "_matrix_units", lambda: True)
+    monkeypatch.setattr(module, "LAYERS", ((4, 8, 8), (64, 8, 64)))
+    monkeypatch.setattr(module, "BATCHES", (2,))
+    found = module.rows(1)
+    assert [(row["layer"], row["taken"]) for row in found] == [("4×8×8 → 8×4×4", False), ("64×8×8 → 64×4×4", True)]
+    assert all(row["torch"] > 0 < row["product"] for row in found)
+    assert len(products) == 2 * 3  # each layer's three calls, whether training would take the product or not
+    assert module.convolution._MOST_POSITIONS == 4
