@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from animegen.bench import machine
 from animegen.images import Images
 from animegen.latents import from_seeds
-from train import penalty
 from train.config import load_config
 from train.data import Dataset
 from train.devices import choose_device, choose_precision, device_name
@@ -37,7 +36,7 @@ def values(trainer: Trainer, images: Images) -> NDArray[np.float32]:
     with torch.no_grad(), torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.precision == "bf16"):
         for start in range(0, len(images), BATCH):
             x = to_float(torch.from_numpy(np.array(images[start : start + BATCH])).to(trainer.device))
-            found.append(trainer.critic(penalty.in_metric(x, trainer.config.critic.detail)).float().cpu())
+            found.append(trainer.critic(trainer.critic.view(x)).float().cpu())
     return torch.cat(found).numpy()
 
 

@@ -55,7 +55,6 @@ def test_a_preset_of_one_s_own(tmp_path: Path) -> None:
         ("size = 300", r"\$\.size"),
         ("size = 28\n[generator]\nsmallest = 2", "an odd side needs an odd kernel"),
         ("label_noise = 0.1", "label_noise is for the objective dcgan"),
-        ("size = 30\n[generator]\nkernel = 5\n[critic]\nkernel = 5\ndetail = 2.0", "a size that 4 divides"),
         ("gamma = 1.0", "two penalties"),
         ("accumulate = 3", "64 can't be computed in 3"),
         ("accumulate = 64", "64 can't be computed in 64"),

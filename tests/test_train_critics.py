@@ -58,9 +58,9 @@ def test_the_card_says_where_it_comes_from(exported: tuple[Path, Path], tiny_run
 
 def test_another_critic_is_refused(exported: tuple[Path, Path], tiny_data: Path, tmp_path: Path, train: Run) -> None:
     model, critic = exported
-    start = ("fit", "--from", model, "--critic", critic, *TINY, "--set", "critic.width=6", "--set", "critic.detail=2.0")
+    start = ("fit", "--from", model, "--critic", critic, *TINY, "--set", "critic.width=6", "--set", "critic.slope=0.1")
     done = train(*start, *LIMITS, "--data", tiny_data, "--out", tmp_path / "run")
-    assert_error(done, 1, "another critic", "critic.width: 4 → 6", "critic.detail: 1.0 → 2.0", "--set")
+    assert_error(done, 1, "another critic", "critic.width: 4 → 6", "critic.slope: 0.2 → 0.1", "--set")
     assert not (tmp_path / "run").exists()
 
 

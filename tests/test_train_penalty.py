@@ -51,16 +51,6 @@ def test_interpolates_take_one_epsilon_an_image() -> None:
         torch.testing.assert_close(x_hat[k], epsilon[k] * x_real[k] + (1 - epsilon[k]) * x_fake[k])
 
 
-def test_a_metric_of_details() -> None:
-    flat = torch.full((1, 3, 8, 8), 0.5)
-    grain = torch.ones(1, 3, 8, 8)
-    grain[:, :, ::2, 1::2] = grain[:, :, 1::2, ::2] = -1  # a chessboard has no coarse part
-    torch.testing.assert_close(penalty.in_metric(flat, 4), flat / 2)
-    torch.testing.assert_close(penalty.in_metric(grain, 4), grain * 2)
-    torch.testing.assert_close(penalty.in_metric(flat + grain, 4), flat / 2 + grain * 2)
-    assert penalty.in_metric(grain, 1) is grain
-
-
 def _with_blocks() -> nn.Module:
     """A critic with residual blocks that do something: at their start they are the identity."""
     settings = ["critic.width=4", "critic.kernel=4", "critic.blocks=2", "critic.full_size=true"]

@@ -15,8 +15,6 @@ from train.errors import ConfigError
 
 PRESETS = Path(__file__).parent / "presets"
 
-COARSE = 4  # pixels a side of the means that are an image's coarse part, where a critic tells it from the details
-
 Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(gt=0)]
 Weight = Annotated[float, Meta(ge=0)]
@@ -44,7 +42,10 @@ class GeneratorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class CriticConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The critic: halved from the image's size to its smallest stage, then one value an image."""
+    """The critic: halved from the image's size to its smallest stage, then one value an image.
+
+    One of features has `width` channels at 16², and twice as many at 8² and again at 4², beside the features' own.
+    """
 
     width: Positive = 64  # channels after the first stage; each later stage has twice as many
     kernel: Kernel = 4
@@ -54,7 +55,7 @@ class CriticConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     slope: Fraction = 0.2  # of the LeakyReLU; Radford et al. 2016
     blocks: Blocks = 0  # residual blocks before each halving of features
     full_size: bool = False  # features at the image's own size too, so `width` is theirs
-    detail: Annotated[float, Meta(ge=1, le=100)] = 1.0  # how much more than coarse parts details count in its metric
+    features: str = ""  # a file of python -m train features: frozen ones, that it sees in place of images
 
 
 class Adam(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="algorithm", tag="adam"):
@@ -186,14 +187,26 @@ def _check(config: Config) -> None:
         found = sides(config.size, network.smallest)
         if network.kernel % 2 == 0 and any(side % 2 for side in found[:-1]):
             raise ConfigError(f"{part}.kernel {network.kernel} can't halve {found}: an odd side needs an odd kernel")
-    if config.critic.detail != 1 and config.size % COARSE:
-        raise ConfigError(f"critic.detail needs a size that {COARSE} divides: size {config.size} doesn't")
+    if config.critic.features:
+        _check_features(config)
     if config.label_noise and config.objective != "dcgan":
         raise ConfigError(f"label_noise is for the objective dcgan: {config.objective} has no labels")
     if config.gamma and config.objective == "wgan-gp":
         raise ConfigError("gamma and lambda_gp are two penalties: give wgan-gp a gamma of 0, or take another objective")
     if config.batch_size % config.accumulate or config.batch_size == config.accumulate:
         raise ConfigError(f"batch_size {config.batch_size} can't be computed in {config.accumulate} equal parts of 2+")
+
+
+def _check_features(config: Config) -> None:
+    """A critic of features has one form and one size of images."""
+    own, plain = config.critic, CriticConfig()
+    fixed = ("kernel", "smallest", "last", "norm", "blocks", "full_size")
+    if other := [name for name in fixed if getattr(own, name) != getattr(plain, name)]:
+        raise ConfigError(f"critic.features allows only a width and a slope: leave critic.{other[0]} out")
+    if (config.size, config.channels) != (64, 3):
+        raise ConfigError(
+            f"critic.features are those of 64×64×3 images, not {config.size}×{config.size}×{config.channels}"
+        )
 
 
 def to_mapping(config: Config) -> dict[str, Any]:

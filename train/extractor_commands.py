@@ -1,4 +1,4 @@
-"""The commands that make feature extractors, which measure images: the tagger and pytorch-fid's Inception-v3."""
+"""The commands that make feature networks: those that measure images, and the one that a critic looks through."""
 
 from __future__ import annotations
 
@@ -74,3 +74,61 @@ def inception(weights: Path | None, out: Path | None) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
     card = export_inception(found, target)
     say(f"{target}: at most {card['parity']['max_feature']} apart from torch in a feature")
+
+
+@click.command()
+@click.option("--data", type=FOLDER, required=True, help="A folder or zip of pictures.")
+@click.option("--tags", type=FOLDER, required=True, help="A table of file names and tags, with a tab between them.")
+@click.option("--out", type=FOLDER, required=True, help="The features' file, NAME.safetensors.")
+@click.option("--against", type=FOLDER, multiple=True, help="A .onnx: also learn to tell its images; repeatable.")
+@click.option("--from", "start", type=FOLDER, help="Go on from the features in this file.")
+@click.option("--epochs", type=click.IntRange(min=1), default=4, help="Passes over the pictures.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, help="Of weights, order, augmentation and faults.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@click.option("--licence", default="unspecified", help="Who may use the features, for their card.")
+@click.option("--provenance", default="unspecified", help="Where the training pictures come from, for their card.")
+def features(
+    data: Path,
+    tags: Path,
+    out: Path,
+    against: tuple[Path, ...],
+    start: Path | None,
+    epochs: int,
+    seed: int,
+    threads: int | None,
+    licence: str,
+    provenance: str,
+) -> None:
+    """Train the features that a critic looks through: fit --set critic.features=NAME.safetensors.
+
+    A network learns to read a face's tags and to find where a face was spoilt (bent, blurred, mixed with another one),
+    and with --against to tell the pictures from a generator's. What it makes of the pictures is whitened. It is never
+    the extractor that measures.
+
+    \b
+    Example: python -m train features --data faces.zip --tags tags.tsv --out my-features.safetensors
+             python -m train features --data faces.zip --tags tags.tsv --against models/anime-face-64.onnx \\
+                 --from my-features.safetensors --epochs 2 --out sharper-features.safetensors
+    """
+    import torch
+
+    from train.features.making import train_features
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with progress_bar("loss") as bar:
+        task = bar.add_task("features", total=None, loss="")
+        card = train_features(
+            data,
+            tags,
+            out,
+            epochs=epochs,
+            seed=seed,
+            licence=licence,
+            provenance=provenance,
+            against=against,
+            start=start,
+            each=lambda step, steps, loss: bar.update(task, completed=step, total=steps, loss=f"loss {loss:.3f}"),
+        )
+    right = ", ".join(f"{name} {share:.1%}" for name, share in card.accuracy.items())
+    say(f"{out}: {out.stat().st_size / 1e6:.1f} MB; right on the {card.held_out} held-out pictures: {right}")

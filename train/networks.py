@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from train.config import Config, sides
 from train.convolution import Convolution, TransposedConvolution
+from train.features import file as features
+from train.features.lens import CHANNELS, split
+from train.features.network import POOLED
 from train.processes import BatchNorm
 
 STRIDE = 2
@@ -154,17 +158,69 @@ class Critic(nn.Sequential):
             _init_residuals(self)
         self.batched = own.norm == "batch"
 
+    def view(self, images: Tensor) -> Tensor:
+        """What it values: the pixels themselves."""
+        return images
+
+
+class FeatureCritic(nn.Module):
+    """The vectors that its lens makes of images → one unbounded value each: [N].
+
+    A convolution on the small images, then strided ones down to the coarsest of the features' maps, each joined by the
+    features' own map there, and beside them a perceptron on the pooled values. The lens is frozen.
+    """
+
+    batched = False
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        own = config.critic
+        self.lens, _ = features.read(Path(own.features))
+        self.first = nn.Sequential(nn.Conv2d(config.channels, own.width, FLAT, padding=1), nn.LeakyReLU(own.slope))
+        widths = [own.width * 2**stage for stage in range(len(CHANNELS))]
+        before = [own.width, *(width + given for width, given in zip(widths, CHANNELS, strict=True))]
+        self.stages = nn.ModuleList(
+            nn.Sequential(Convolution(inputs, width, own.kernel, STRIDE, 1), nn.LeakyReLU(own.slope))
+            for inputs, width in zip(before, widths, strict=False)
+        )
+        self.last = nn.Linear(before[-1] * own.smallest**2, 1)
+        hidden = 8 * own.width
+        self.pooled = nn.Sequential(
+            nn.Linear(POOLED, hidden),
+            nn.LeakyReLU(own.slope),
+            nn.Linear(hidden, hidden),
+            nn.LeakyReLU(own.slope),
+            nn.Linear(hidden, 1),
+        )
+        for part in (self.first, self.stages, self.last, self.pooled):
+            for layer in part.modules():
+                _init_critic(layer, normed=False, slope=own.slope)
+
+    def view(self, images: Tensor) -> Tensor:
+        """What it values, and where its slope is bounded: [N, LENGTH]."""
+        vectors: Tensor = self.lens(images)
+        return vectors
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """The values, from what `view` gave."""
+        (small, *others), pooled = split(vectors)
+        x = self.first(small)
+        for stage, own in zip(self.stages, others, strict=True):
+            x = torch.cat([stage(x), own], 1)
+        value: Tensor = self.last(x.flatten(1)) + self.pooled(pooled)
+        return value.flatten()
+
 
 def parameter_count(network: nn.Module) -> int:
     """How many numbers are trained."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def initial_networks(config: Config) -> tuple[Generator, Critic]:
+def initial_networks(config: Config) -> tuple[Generator, Critic | FeatureCritic]:
     """Generator and critic with the weights that `config.seed` names, on the CPU; the global random state is kept."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
-        return Generator(config), Critic(config)
+        return Generator(config), (FeatureCritic(config) if config.critic.features else Critic(config))
 
 
 def _upward(before: int, after: int, kernel: int, ends: list[int], *, bias: bool) -> TransposedConvolution:

@@ -9,15 +9,12 @@ residual block is two such chains side by side, of which one is the identity.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.config import COARSE
 from train.convolution import Convolution, transpose
 from train.networks import Residual
 
@@ -25,27 +22,13 @@ Form = Literal["closed form", "double backward"]
 
 
 def interpolates(x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Tensor:
-    """x̂ = ε·x + (1−ε)·x̃ with one ε an image: [N] against images [N, C, H, W] (Algorithm 1, line 6)."""
-    weight = epsilon.to(x_real).view(-1, 1, 1, 1)
+    """x̂ = ε·x + (1−ε)·x̃ with one ε an image: [N] against [N, …], images or features (Algorithm 1, line 6)."""
+    weight = epsilon.to(x_real).view(-1, *(1 for _ in x_real.shape[1:]))
     return torch.lerp(x_fake, x_real, weight)
 
 
-def in_metric(x: Tensor, detail: float) -> Tensor:
-    """Images as a critic sees them whose slope is bounded in another metric than the pixels': √d·details + coarse/√d.
-
-    Adler & Lunz 2018 (Banach Wasserstein GAN, arXiv 1806.06621): the norm in which a critic is 1-Lipschitz decides what
-    of an image it attends to. Most of the pixels' distance is coarse (light, hair colour, background), so by that norm
-    a critic learns from a batch mostly how light it happens to be. The coarse part is the means of 4×4 pixels, joined
-    by lines.
-    """
-    if detail == 1:
-        return x
-    coarse = F.interpolate(F.avg_pool2d(x, COARSE), scale_factor=COARSE, mode="bilinear")
-    return math.sqrt(detail) * (x - coarse) + coarse / math.sqrt(detail)
-
-
 def gradient_penalty(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """E[(‖∇‖₂ − 1)²] and E[‖∇‖₂] for gradients [N, C, H, W]; the norm is over all of an image's values, in fp32."""
+    """E[(‖∇‖₂ − 1)²] and E[‖∇‖₂] for gradients [N, …]; the norm is over all of an image's values, in fp32."""
     norms = torch.linalg.vector_norm(gradient.float().flatten(1), dim=1)
     return ((norms - 1) ** 2).mean(), norms.detach().mean()
 

@@ -201,8 +201,8 @@ class Trainer:
         x_real = self._real_images(inputs)
         with torch.no_grad(), self._autocast():
             x_fake = self.generator(inputs["z"]).float()
-        x_real = self._seen(x_real, "real", inputs)
-        x_fake = self._seen(x_fake, "fake", inputs)
+            x_real = self._seen(x_real, "real", inputs)
+            x_fake = self._seen(x_fake, "fake", inputs)
         with self._autocast():
             c_real, c_fake = self._values(x_real, x_fake)
         if config.label_noise:  # 1 − σ(c) is σ(−c)
@@ -333,9 +333,10 @@ class Trainer:
         return {f"{side}.{name}": numbers for name, numbers in draws.arrays().items()}
 
     def _seen(self, x: Tensor, side: str, inputs: Tensors) -> Tensor:
-        """As the critic sees them: after the augmentations drawn for their side, `real` or `fake`, in its metric."""
+        """As the critic sees them: after the augmentations drawn for their side, `real` or `fake`."""
         own = {name.removeprefix(f"{side}."): value for name, value in inputs.items() if name.startswith(f"{side}.")}
-        return penalty.in_metric(augment.apply(x, own), self.config.critic.detail)
+        seen: Tensor = self.critic.view(augment.apply(x, own))
+        return seen
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
