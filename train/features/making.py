@@ -12,13 +12,14 @@ import torch
 from animegen import Generator
 from animegen.files import check_parent, sha256
 from animegen.images import Images
-from animegen.pictures import FIT, PixelHash, open_images, stacked
+from animegen.pictures import FIT
 from train.checkpoint import code_revision
 from train.errors import ConfigError
 from train.features import training
 from train.features.file import FORMAT, SUFFIX, FeaturesCard, read, write
 from train.features.network import SIZE, FeatureNetwork
-from train.tagger.tags import UNKNOWN, Labels, held_out, label, read_tags
+from train.tagger.pictures import read_tagged
+from train.tagger.tags import UNKNOWN, Labels
 from train.tagger.training import minutes_since, to_input
 
 _GENERATED, _KEPT = 20_000, 1_000  # images of a model, and those of them that are held out
@@ -53,14 +54,8 @@ def train_features(
         raise ConfigError(f"{out} has the extension {out.suffix!r}: features end in {SUFFIX}")
     check_parent(out)
     began = time.perf_counter()
-    pictures = open_images(data, size=SIZE)
-    if not pictures.names:
-        raise ConfigError(f"{data} has no file names to find tags by: name the folder or zip of pictures")
-    labels = label(pictures.names, read_tags(tags))
-    images = stacked(pictures.read(), pictures.count)
-    pixels = PixelHash(pictures.count)
-    pixels.add(images)
-    kept = held_out(pictures.names)
+    pictures = read_tagged(data, tags, size=SIZE)
+    images, labels, kept = pictures.images, pictures.labels, pictures.held_out
     generated = [_generated(path) for path in against]
     lens, network = training.fit(
         images[~kept],
@@ -75,8 +70,8 @@ def train_features(
         kind="features",
         format=FORMAT,
         data=f"{pictures.source}, {FIT} to {SIZE}×{SIZE}",
-        data_images=pictures.count,
-        data_sha256=pixels.hex(),
+        data_images=len(images),
+        data_sha256=pictures.sha256,
         tags=tags.name,
         trained_on=int((~kept).sum()),
         held_out=int(kept.sum()),

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from animegen.files import check_parent, replacing
 from animegen.images import Images
-from animegen.pictures import FIT, PixelHash, open_images, stacked
+from animegen.pictures import FIT
 from animegen.quality.extractors import CARD_KEY
 from animegen.runtime import Session
 from train.checkpoint import code_revision
@@ -24,7 +24,8 @@ from train.errors import ConfigError, ExportError
 from train.graphs import halve, trace
 from train.tagger import training
 from train.tagger.network import RESIZE, SIZE, ExportGraph, Tagger
-from train.tagger.tags import UNKNOWN, Labels, held_out, label, read_tags
+from train.tagger.pictures import read_tagged
+from train.tagger.tags import UNKNOWN, Labels
 
 _BATCHES = (1, 2, 7)
 _TOLERANCE = 1e-2  # of features, whose deviation is 1: other summation orders only
@@ -58,14 +59,9 @@ def train_tagger(
         raise ConfigError(f"{out} has the extension {out.suffix!r}: an extractor ends in .onnx")
     check_parent(out)
     began = time.perf_counter()
-    pictures = open_images(data, size=SIZE)
-    if not pictures.names:
-        raise ConfigError(f"{data} has no file names to find tags by: name the folder or zip of pictures")
-    labels = label(pictures.names, read_tags(tags))
-    images = stacked(pictures.read(), pictures.count)
-    pixels = PixelHash(pictures.count)
-    pixels.add(images)
-    told, kept = (labels.classes != UNKNOWN).any(axis=1), held_out(pictures.names)
+    pictures = read_tagged(data, tags, size=SIZE)
+    images, labels, kept = pictures.images, pictures.labels, pictures.held_out
+    told = (labels.classes != UNKNOWN).any(axis=1)
     rows, test = told & ~kept, told & kept
     tagger = training.fit(
         images[rows], Labels(labels.groups, labels.classes[rows]), epochs=epochs, seed=seed, each=each
@@ -86,9 +82,9 @@ def train_tagger(
         },
         "data": {
             "name": pictures.source,
-            "images": pictures.count,
+            "images": len(images),
             "resize": f"{FIT} to {SIZE}×{SIZE}",
-            "sha256": pixels.hex(),
+            "sha256": pictures.sha256,
             "tags": tags.name,
             "trained_on": int(rows.sum()),
             "held_out": int(test.sum()),
