@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.features.network import POOLED, WIDTHS, FeatureNetwork, pool
+from train.features.network import POOLED, WIDTHS, FeatureNetwork, maps_of, pool
 
 SIDES = (16, 8, 4)  # of the maps in the vector; the finest of the network is halved and joined to the next
 CHANNELS = (WIDTHS[0] + WIDTHS[1], *WIDTHS[2:])  # of the maps in the vector
@@ -74,11 +74,7 @@ class Lens(nn.Module):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """The network's maps at 32², 16², 8² and 4²."""
-        h, found = self.stem(images), []
-        for stage in self.stages:
-            h = stage(h)
-            found.append(h)
-        return found
+        return maps_of(self.stem, self.stages, images)
 
     def network_state(self) -> dict[str, Tensor]:
         """The network's weights, for one that learns on from here."""

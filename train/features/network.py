@@ -46,11 +46,7 @@ class FeatureNetwork(nn.Module):
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """The maps, finest first."""
-        h, found = self.stem(x), []
-        for stage in self.stages:
-            h = stage(h)
-            found.append(h)
-        return found
+        return maps_of(self.stem, self.stages, x)
 
     def told(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
         """The logits of each group of tags."""
@@ -94,3 +90,12 @@ def pool(maps: list[Tensor]) -> Tensor:
     squares = [(own * own).mean((2, 3), dtype=torch.float32) for own in maps]
     deviations = [(square - mean**2).clamp(min=_FLAT).sqrt() for square, mean in zip(squares, means, strict=True)]
     return torch.cat([*means, *deviations], 1)
+
+
+def maps_of(stem: nn.Module, stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
+    """What each stage makes of what the one before it gave, finest first."""
+    h, found = stem(x), []
+    for stage in stages:
+        h = stage(h)
+        found.append(h)
+    return found

@@ -139,7 +139,7 @@ def share_found(network: FeatureNetwork, images: Images, *, seed: int) -> float:
         values.append(network.spoilt(network.maps(x)).flatten())
         truth.append(shares.flatten())
     found, share = torch.cat(values).numpy(), torch.cat(truth).numpy()
-    bad, good = np.sort(found[share >= 0.5]), np.sort(found[share < 0.05])
+    bad, good = found[share >= 0.5], np.sort(found[share < 0.05])
     return float(np.searchsorted(good, bad).mean() / len(good)) if len(good) and len(bad) else float("nan")
 
 
