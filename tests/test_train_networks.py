@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from train.config import Config, load_config
-from train.networks import Generator, Residual, initial_networks
+from train.layers import Residual
+from train.networks import Generator, initial_networks
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64, 128])

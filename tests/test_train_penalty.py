@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from train import penalty
 from train.config import load_config
-from train.networks import Residual, initial_networks
+from train.layers import Residual
+from train.networks import initial_networks
 
 
 def test_the_penalty_of_a_linear_critic_is_known() -> None:

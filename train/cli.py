@@ -10,7 +10,7 @@ import click
 
 from animegen.console import CONTEXT, ErrorLineGroup, progress_bar, say
 from animegen.errors import MissingPackageError, UsageError
-from train.extractor_commands import features, inception, tagger
+from train.network_commands import autoencoder, features, inception, tagger
 from train.options import FOLDER
 
 if TYPE_CHECKING:
@@ -341,4 +341,5 @@ def export(
 
 main.add_command(tagger)
 main.add_command(features)
+main.add_command(autoencoder)
 main.add_command(inception)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file
 
-from animegen.files import check_parent, replacing, sha256
-from train import checkpoint
+from animegen.files import check_parent, sha256
+from train import checkpoint, weights
 from train.config import Config, differences
 from train.errors import CheckpointError, ConfigError
 from train.trainer import Trainer
@@ -45,7 +44,7 @@ def write(run: Path, out: Path) -> CriticCard:
         CheckpointError: no checkpoint, or a damaged one.
         OutputError: `out` can't be written; nothing is left behind.
     """
-    if out.suffix != ".safetensors":
+    if out.suffix != weights.SUFFIX:
         raise ConfigError(f"{out} has the extension {out.suffix!r}: a critic's file ends in .safetensors")
     check_parent(out)
     source = checkpoint.of(run)
@@ -62,12 +61,8 @@ def write(run: Path, out: Path) -> CriticCard:
     )
     with safe_open(source, "pt") as file:
         names = [name for name in file.keys() if name.startswith(_PART)]  # noqa: SIM118 (not a dictionary)
-        weights = {name.removeprefix(_PART): file.get_tensor(name).to(torch.float16) for name in names}
-    with replacing(out) as temporary:
-        try:
-            save_file(weights, temporary, {"animegen": msgspec.json.encode(card).decode()})
-        except SafetensorError as error:  # it wraps a full disk
-            raise OSError(str(error)) from error
+        critic = {name.removeprefix(_PART): file.get_tensor(name) for name in names}
+    weights.write(out, critic, card)
     return card
 
 
@@ -78,9 +73,8 @@ def read_card(path: Path) -> CriticCard:
         CheckpointError: no such file, or not one that `write` has written.
     """
     try:
-        with safe_open(path, "pt") as file:
-            card = msgspec.json.decode(file.metadata()["animegen"], type=CriticCard)
-    except (SafetensorError, OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
+        card = weights.read_card(path, CriticCard)
+    except weights.UNREADABLE as error:
         raise CheckpointError(
             f"{path} holds no critic ({error}): name a file that python -m train export --critic has written"
         ) from error

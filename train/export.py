@@ -16,7 +16,6 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import animegen
 from animegen import latents
@@ -30,7 +29,8 @@ from train import checkpoint
 from train.config import Config, differences, to_mapping
 from train.errors import ConfigError, ExportError
 from train.graphs import halve, trace
-from train.networks import Generator, Residual
+from train.layers import folded, folded_block
+from train.networks import Generator
 from train.referee import Referee
 
 Weights = Literal["fp32", "fp16"]
@@ -62,13 +62,13 @@ class ExportGraph(nn.Module):
             first = nn.ConvTranspose2d(generator.z_dim, channels, side, bias=False)
             with torch.no_grad():
                 first.weight.copy_(generator.first.weight.T.reshape(generator.z_dim, *generator.shape))
-        layers: list[nn.Module] = [_folded(first, generator.first_norm)]
+        layers: list[nn.Module] = [folded(first, generator.first_norm)]
         if bias is not None:
             layers.append(_Plus(bias.detach().reshape(generator.shape)))
         layers.append(generator.first_activation)
         for stage in generator.stages:
             convolution, norm, activation, *blocks = stage.children()
-            layers += [_folded(convolution, norm), activation, *map(_folded_block, blocks)]
+            layers += [folded(convolution, norm), activation, *map(folded_block, blocks)]
         self.layers = nn.Sequential(*layers, generator.last, generator.output)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -87,21 +87,6 @@ class _Plus(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
         return x + self.bias
-
-
-def _folded(convolution: nn.Module, norm: nn.Module) -> nn.Module:
-    assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
-    if isinstance(norm, nn.Identity):
-        return convolution
-    assert isinstance(norm, nn.BatchNorm2d)
-    return fuse_conv_bn_eval(convolution.eval(), norm, transpose=isinstance(convolution, nn.ConvTranspose2d))
-
-
-def _folded_block(block: nn.Module) -> nn.Module:
-    assert isinstance(block, Residual)
-    first, first_norm, activation, last, last_norm = block.body
-    block.body = nn.Sequential(_folded(first, first_norm), activation, _folded(last, last_norm))
-    return block
 
 
 def to_levels(images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from train.convolution import Convolution, transpose
-from train.networks import Residual
+from train.layers import Residual
 
 Form = Literal["closed form", "double backward"]
 

@@ -26,7 +26,8 @@ from train.checkpoint import Origin
 from train.config import Config, differences, from_mapping
 from train.errors import CheckpointError
 from train.export import ExportGraph
-from train.networks import Generator, Residual
+from train.layers import Residual
+from train.networks import Generator
 from train.trainer import Trainer
 
 _BATCHES, _BATCH_SIZE = 32, 128  # as many latents as an export takes for its standing statistics

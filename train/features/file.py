@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from animegen.files import replacing
+from train import weights
 from train.errors import ConfigError
 from train.features.lens import Lens
 
 FORMAT = 1
-SUFFIX = ".safetensors"
 
 
 class FeaturesCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,12 +43,7 @@ def write(path: Path, lens: Lens, card: FeaturesCard) -> None:
     Raises:
         OutputError: the file can't be written; nothing is left behind.
     """
-    weights = {name: value.to(torch.float16).contiguous() for name, value in lens.state_dict().items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(weights, temporary, {"animegen": msgspec.json.encode(card).decode()})
-        except SafetensorError as error:  # it wraps a full disk
-            raise OSError(str(error)) from error
+    weights.write(path, lens.state_dict(), card)
 
 
 def read(path: Path) -> tuple[Lens, FeaturesCard]:
@@ -61,12 +53,11 @@ def read(path: Path) -> tuple[Lens, FeaturesCard]:
         ConfigError: no such file, or not one that `write` has written.
     """
     try:
-        with safe_open(path, "pt") as file:
-            card = msgspec.json.decode(file.metadata()["animegen"], type=FeaturesCard)
+        card = weights.read_card(path, FeaturesCard)
         if card.format != FORMAT:
             raise ConfigError(f"{path} has features format {card.format}, and this version reads {FORMAT}")
         lens = Lens()
         lens.load_state_dict(load_file(path))
-    except (SafetensorError, OSError, KeyError, TypeError, RuntimeError, msgspec.MsgspecError) as error:
+    except weights.UNREADABLE as error:
         raise ConfigError(f"{path} holds no features ({error}): make it with python -m train features") from error
     return lens, card

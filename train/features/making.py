@@ -16,11 +16,12 @@ from animegen.pictures import FIT
 from train.checkpoint import code_revision
 from train.errors import ConfigError
 from train.features import training
-from train.features.file import FORMAT, SUFFIX, FeaturesCard, read, write
+from train.features.file import FORMAT, FeaturesCard, read, write
 from train.features.network import SIZE, FeatureNetwork
 from train.tagger.pictures import read_tagged
 from train.tagger.tags import UNKNOWN, Labels
 from train.tagger.training import minutes_since, to_input
+from train.weights import SUFFIX
 
 _GENERATED, _KEPT = 20_000, 1_000  # images of a model, and those of them that are held out
 

@@ -1,4 +1,4 @@
-"""The commands that make feature networks: those that measure images, and the one that a critic looks through."""
+"""The commands that make networks of images: those that measure, and those that generators are trained with."""
 
 from __future__ import annotations
 
@@ -132,3 +132,55 @@ def features(
         )
     right = ", ".join(f"{name} {share:.1%}" for name, share in card.accuracy.items())
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB; right on the {card.held_out} held-out pictures: {right}")
+
+
+@click.command()
+@click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made, of 64×64 pictures in colour.")
+@click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
+@click.option("--out", type=FOLDER, required=True, help="The autoencoder's file, NAME.safetensors.")
+@click.option("--epochs", type=click.IntRange(min=1), default=6, help="Passes over the pictures.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, order, mirroring and noise.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@click.option("--licence", default="unspecified", help="Who may use the autoencoder, for its card.")
+@click.option("--provenance", default="unspecified", help="Where the training pictures come from, for its card.")
+def autoencoder(
+    data: Path,
+    features_file: Path,
+    out: Path,
+    epochs: int,
+    seed: int,
+    threads: int | None,
+    licence: str,
+    provenance: str,
+) -> None:
+    """Train the autoencoder in whose codes networks can work: fit --set autoencoder=NAME.safetensors.
+
+    Its encoder makes a code of 8×8×16 values of a picture, and its decoder a picture of a code. The generator then
+    makes codes, the critic values them, and the decoder, which stays as it is, draws.
+
+    \b
+    Example: python -m train autoencoder --data data/faces64 --features my-features.safetensors \\
+                 --out my-autoencoder.safetensors
+    """
+    import torch
+
+    from train.autoencoder.making import train_autoencoder
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with progress_bar("loss") as bar:
+        task = bar.add_task("autoencoder", total=None, loss="")
+        card = train_autoencoder(
+            data,
+            features_file,
+            out,
+            epochs=epochs,
+            seed=seed,
+            licence=licence,
+            provenance=provenance,
+            each=lambda step, steps, loss: bar.update(task, completed=step, total=steps, loss=f"loss {loss:.3f}"),
+        )
+    say(
+        f"{out}: {out.stat().st_size / 1e6:.1f} MB; the {card.held_out} held-out pictures come back within "
+        f"{card.grey_levels} grey levels on average"
+    )

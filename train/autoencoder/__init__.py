@@ -1,0 +1,1 @@
+"""An autoencoder of faces, in whose codes a generator and its critic can work."""

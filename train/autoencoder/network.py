@@ -1,0 +1,113 @@
+"""Images ↔ codes: an encoder that keeps what matters of a face, and a decoder that draws it.
+
+A face of 64×64 pixels has 12,288 values, of which few say whether the eyes look the same way. Its code has 1,024, and
+the decoder draws a clean line from whatever is near a face's code. So a generator that makes codes leaves drawing to
+the decoder, and a critic that sees codes compares arrangements: the division of work of Rombach et al. 2022 (latent
+diffusion, arXiv 2112.10752), here for a WGAN-GP.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from train.convolution import Convolution, TransposedConvolution
+from train.layers import FLAT, Residual, bury, folded, folded_block
+from train.processes import BatchNorm
+from train.whitening import inverse_root
+
+SIZE = 64  # pixels a side
+CHANNELS, SIDE = 16, 8  # of a code
+LENGTH = CHANNELS * SIDE**2
+NOISE = 0.25  # the decoder learns with so much of a code's deviation added, so codes that are near are drawn alike
+_DOWN = (48, 128, 256)  # the encoder's channels at 32², 16² and 8²
+_UP = (256, 128, 64, 32)  # the decoder's at 8², 16², 32² and 64²
+_KERNEL = 4  # of a halving or a doubling
+
+
+class Network(nn.Module):
+    """The autoencoder as it is trained.
+
+    Attributes:
+        encoder: images float [N, 3, 64, 64] in [−1, 1] → codes [N, 16, 8, 8], of deviation 1 in every channel.
+        decoder: codes → images in [−1, 1].
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        down: list[nn.Module] = []
+        before = 3
+        for width in _DOWN:
+            down += [*_normed(Convolution(before, width, _KERNEL, 2, 1, bias=False)), _block(width)]
+            before = width
+        down += [_flat(before, CHANNELS), BatchNorm(CHANNELS, affine=False)]
+        self.encoder = nn.Sequential(*down)
+        up: list[nn.Module] = [*_normed(_flat(CHANNELS, _UP[0])), _block(_UP[0]), _block(_UP[0])]
+        before = _UP[0]
+        for width in _UP[1:]:
+            up += _normed(TransposedConvolution(before, width, _KERNEL, 2, 1, bias=False))
+            up += [_block(width)] if width != _UP[-1] else []  # at 64² a block would cost as much as all the others
+            before = width
+        self.decoder = nn.Sequential(*up, nn.Conv2d(before, 3, FLAT, padding=1), nn.Tanh())
+        for block in self.modules():
+            if isinstance(block, Residual):
+                nn.init.zeros_(block.body[-1].weight)  # type: ignore[arg-type]
+
+
+class Autoencoder(nn.Module):
+    """The autoencoder as it is used: all of it is buffers, so it isn't trained, and a checkpoint holds what it needs.
+
+    Attributes:
+        encoder: images float [N, 3, 64, 64] in [−1, 1] → codes [N, 16, 8, 8].
+        decoder: codes → images in [−1, 1].
+    """
+
+    means: Tensor
+    whitening: Tensor
+
+    def __init__(self, network: Network | None = None) -> None:
+        super().__init__()
+        network = network or Network()  # its values come from a file
+        self.encoder, self.decoder = (_folded(part.eval()) for part in (network.encoder, network.decoder))
+        self.register_buffer("means", torch.zeros(LENGTH))
+        self.register_buffer("whitening", torch.eye(LENGTH))
+        bury(self)
+        self.eval()
+        for value in self.buffers():
+            value.copy_(value.half())
+
+    def white(self, codes: Tensor) -> Tensor:
+        """Codes [N, 16, 8, 8] → the same, in float32, where those of real images vary alike in every direction."""
+        with torch.autocast(codes.device.type, enabled=False):
+            flat = (codes.float().flatten(1) - self.means) @ self.whitening
+        return flat.view(codes.shape)
+
+    @torch.no_grad()
+    def fit(self, codes: Tensor) -> None:
+        """Set the whitening by codes of real images. What the decoder learnt to overlook isn't made larger than it."""
+        flat = codes.float().flatten(1)
+        self.means.copy_(flat.mean(0).half())
+        self.whitening.copy_(inverse_root(torch.cov(flat.T), NOISE**2).half())
+
+
+def _normed(layer: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    return [layer, BatchNorm(layer.out_channels), nn.ReLU()]
+
+
+def _flat(before: int, after: int) -> nn.Conv2d:
+    return nn.Conv2d(before, after, FLAT, padding=FLAT // 2, bias=False)
+
+
+def _block(channels: int) -> Residual:
+    return Residual(channels, "batch", 0.0)
+
+
+def _folded(chain: nn.Sequential) -> nn.Sequential:
+    """The chain with every BatchNorm in the convolution before it."""
+    layers: list[nn.Module] = []
+    for layer in chain:
+        if isinstance(layer, nn.BatchNorm2d):
+            layers[-1] = folded(layers[-1], layer)
+        else:
+            layers.append(folded_block(layer) if isinstance(layer, Residual) else layer)
+    return nn.Sequential(*layers)

@@ -1,0 +1,122 @@
+"""Training the autoencoder: an image comes back with its pixels, and with what a network of features sees in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from animegen.images import Images
+from train.autoencoder.network import CHANNELS, NOISE, SIDE, Autoencoder, Network
+from train.devices import choose_precision
+from train.errors import ConfigError, TrainingError
+from train.features.lens import Lens
+from train.tagger.training import to_input
+
+BATCH = 32
+LEARNING_RATE = 2e-3  # AdamW's; it rises over the first steps and falls in a line after two fifths
+WEIGHT_DECAY = 0.01
+_RISE, _FALL = 200, 0.6  # steps, and the share of the run
+_FEATURES = 0.15  # the features' weight beside the pixels' mean absolute difference
+_MAPS = (1.0, 1.0, 1.0, 0.5)  # the weights of the maps, finest first
+_LEAST = 1e-4  # added to a place's mean square, lest nothing be divided by nothing
+_STREAM = 51
+_PART = 256
+
+
+def fit(
+    images: Images,
+    lens: Lens,
+    *,
+    epochs: int,
+    seed: int,
+    each: Callable[[int, int, float], None] = lambda *_: None,
+) -> Autoencoder:
+    """Train on uint8 [N, 64, 64, 3], half of them mirrored; `each` is told steps, of how many, and the loss.
+
+    Raises:
+        ConfigError: fewer images than a batch of them.
+        TrainingError: the loss is no longer finite.
+    """
+    steps_an_epoch = len(images) // BATCH
+    if not steps_an_epoch:
+        raise ConfigError(f"{len(images)} images are fewer than a batch of {BATCH}: bring more")
+    torch.manual_seed(seed)
+    rng = np.random.default_rng([seed, _STREAM])
+    network = Network().to(memory_format=torch.channels_last)
+    lens.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True
+    )
+    total = epochs * steps_an_epoch
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min(1.0, (step + 1) / _RISE, (1 - step / total) / _FALL)
+    )
+    step = 0
+    for _ in range(epochs):
+        order = rng.permutation(len(images))
+        for first in range(0, steps_an_epoch * BATCH, BATCH):
+            x = to_input(images[np.sort(order[first : first + BATCH])]).contiguous(memory_format=torch.channels_last)
+            mirrored = torch.from_numpy(rng.random(BATCH) < 0.5)
+            x[mirrored] = x[mirrored].flip(3)
+            noise = torch.from_numpy(rng.standard_normal((BATCH, CHANNELS, SIDE, SIDE), np.float32))
+            loss = _loss(network, lens, x, NOISE * noise)
+            if not torch.isfinite(loss):
+                raise TrainingError(f"the autoencoder's loss at step {step} is not finite: nothing was written")
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            step += 1
+            each(step, total, loss.item())
+    autoencoder = Autoencoder(network)
+    autoencoder.fit(torch.cat([encoded(autoencoder, images), encoded(autoencoder, images, mirrored=True)]))
+    return autoencoder
+
+
+@torch.no_grad()
+def encoded(
+    autoencoder: Autoencoder, images: Images, *, mirrored: bool = False, device: torch.device | None = None
+) -> Tensor:
+    """The codes of uint8 [N, 64, 64, 3]: float32 [N, 16, 8, 8]."""
+    found = []
+    for first in range(0, len(images), _PART):
+        x = to_input(np.array(images[first : first + _PART])).to(device).contiguous(memory_format=torch.channels_last)
+        found.append(autoencoder.encoder(x.flip(3) if mirrored else x).float())
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def differences(autoencoder: Autoencoder, lens: Lens, images: Images) -> tuple[float, float]:
+    """How far images come back from themselves: the mean absolute difference in grey levels, and of the features."""
+    pixels, features, count = 0.0, 0.0, 0
+    for first in range(0, len(images), _PART):
+        x = to_input(np.array(images[first : first + _PART])).contiguous(memory_format=torch.channels_last)
+        y = autoencoder.decoder(autoencoder.encoder(x))
+        pixels += (x - y).abs().mean().item() * 127.5 * len(x)
+        features += _apart(lens.maps(x), lens.maps(y)).item() * len(x)
+        count += len(x)
+    return pixels / count, features / count
+
+
+def _loss(network: Network, lens: Lens, x: Tensor, noise: Tensor) -> Tensor:
+    bf16 = choose_precision("auto", x.device) == "bf16"
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+        y = network.decoder(network.encoder(x) + noise).float()
+        with torch.no_grad():
+            wanted = lens.maps(x)
+        return (x - y).abs().mean() + _FEATURES * _apart(wanted, lens.maps(y))
+
+
+def _apart(wanted: list[Tensor], found: list[Tensor]) -> Tensor:
+    """The mean square between two lists of maps, each place's values brought to one size (Zhang et al. 2018, LPIPS)."""
+    terms = [weight * (_unit(a) - _unit(b)).square().mean() for a, b, weight in zip(wanted, found, _MAPS, strict=True)]
+    return torch.stack(terms).sum()
+
+
+def _unit(values: Tensor) -> Tensor:
+    wide = values.float()
+    unit: Tensor = wide / (wide.square().mean(1, keepdim=True) + _LEAST).sqrt()
+    return unit
