@@ -24,7 +24,8 @@ from animegen.latents import from_seeds
 from train.config import load_config
 from train.data import Dataset
 from train.devices import choose_device, choose_precision, device_name
-from train.trainer import Trainer, to_float, to_uint8
+from train.reals import to_float
+from train.trainer import Trainer, to_uint8
 from train.unfold import start_from_model
 
 BATCH = 100

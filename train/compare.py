@@ -24,7 +24,7 @@ from train import checkpoint
 from train.config import Config, load_config
 from train.figures import plot_curves, save_figure
 from train.loop import Ending, Limits
-from train.networks import Generator
+from train.networks import AnyGenerator, generator_of
 from train.referee import Referee, generated
 from train.runs import open_session
 from train.trainer import Precision
@@ -179,7 +179,7 @@ def _result(recipe: Recipe, folder: Path, referee: Referee | None, device: torch
     return Result(recipe, folder, card, score)
 
 
-def _measure(generator: Generator, referee: Referee, device: torch.device) -> dict[str, float]:
+def _measure(generator: AnyGenerator, referee: Referee, device: torch.device) -> dict[str, float]:
     real, fake = referee.reference, referee.measured(generator, generator.z_dim, device)
     near = manifold(real.sample[:_PAIRS], fake.sample[:_PAIRS])
     return {
@@ -238,7 +238,7 @@ def _draw_grids(results: Sequence[Result], out: Path, device: torch.device) -> N
     save_figure(figure, out, "png")
 
 
-def _ema(saved: Path, device: torch.device) -> Generator:
-    generator = Generator(checkpoint.read_card(saved).config)
+def _ema(saved: Path, device: torch.device) -> AnyGenerator:
+    generator = generator_of(checkpoint.read_card(saved).config)
     checkpoint.load_ema(saved, generator)
     return generator.to(device).eval()

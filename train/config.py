@@ -111,6 +111,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ema: Fraction = 0.999  # decay at each generator step
     flip: bool = True  # mirror half of the real images
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()  # DiffAugment
+    autoencoder: str = ""  # a file of python -m train autoencoder: both networks work in its codes, and it draws
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     generator: GeneratorConfig = GeneratorConfig()
     critic: CriticConfig = CriticConfig()
@@ -189,6 +190,8 @@ def _check(config: Config) -> None:
             raise ConfigError(f"{part}.kernel {network.kernel} can't halve {found}: an odd side needs an odd kernel")
     if config.critic.features:
         _check_features(config)
+    if config.autoencoder:
+        _check_autoencoder(config)
     if config.label_noise and config.objective != "dcgan":
         raise ConfigError(f"label_noise is for the objective dcgan: {config.objective} has no labels")
     if config.gamma and config.objective == "wgan-gp":
@@ -207,6 +210,21 @@ def _check_features(config: Config) -> None:
         raise ConfigError(
             f"critic.features are those of 64×64×3 images, not {config.size}×{config.size}×{config.channels}"
         )
+
+
+def _check_autoencoder(config: Config) -> None:
+    """Networks of codes have one form; the autoencoder is one of images of one size, as they are."""
+    free = {"generator": {"z_dim", "width", "blocks"}, "critic": {"width", "slope", "blocks"}}
+    plain = {"generator": GeneratorConfig(), "critic": CriticConfig()}
+    for part, own in (("generator", config.generator), ("critic", config.critic)):
+        for name in own.__struct_fields__:
+            if name not in free[part] and getattr(own, name) != getattr(plain[part], name):
+                allowed = ", ".join(sorted(free[part]))
+                raise ConfigError(f"with an autoencoder {part} allows only {allowed}: leave {part}.{name} out")
+    if (config.size, config.channels) != (64, 3):
+        raise ConfigError(f"an autoencoder is for 64×64×3 images, not {config.size}×{config.size}×{config.channels}")
+    if config.augment:
+        raise ConfigError("augment changes images, and with an autoencoder the critic sees codes: leave augment out")
 
 
 def to_mapping(config: Config) -> dict[str, Any]:

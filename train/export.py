@@ -29,8 +29,8 @@ from train import checkpoint
 from train.config import Config, differences, to_mapping
 from train.errors import ConfigError, ExportError
 from train.graphs import halve, trace
-from train.layers import folded, folded_block
-from train.networks import Generator
+from train.layers import folded
+from train.networks import AnyGenerator, generator_of
 from train.referee import Referee
 
 Weights = Literal["fp32", "fp16"]
@@ -53,23 +53,19 @@ class ExportGraph(nn.Module):
     depend on its batch. (Its matrix product picks another kernel for another number of rows.)
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: AnyGenerator) -> None:
         super().__init__()
-        channels, side, _ = generator.shape
-        first, bias = generator.first, None
+        first, *others = generator.layers()
+        spread: list[nn.Module] = [first]
         if isinstance(first, nn.Linear):
-            bias = first.bias
-            first = nn.ConvTranspose2d(generator.z_dim, channels, side, bias=False)
+            channels, side, _ = generator.shape
+            transposed = nn.ConvTranspose2d(generator.z_dim, channels, side, bias=False)
             with torch.no_grad():
-                first.weight.copy_(generator.first.weight.T.reshape(generator.z_dim, *generator.shape))
-        layers: list[nn.Module] = [folded(first, generator.first_norm)]
-        if bias is not None:
-            layers.append(_Plus(bias.detach().reshape(generator.shape)))
-        layers.append(generator.first_activation)
-        for stage in generator.stages:
-            convolution, norm, activation, *blocks = stage.children()
-            layers += [folded(convolution, norm), activation, *map(folded_block, blocks)]
-        self.layers = nn.Sequential(*layers, generator.last, generator.output)
+                transposed.weight.copy_(first.weight.T.reshape(generator.z_dim, *generator.shape))
+            spread = [transposed]
+            if first.bias is not None:
+                spread.append(_Plus(first.bias.detach().reshape(generator.shape)))
+        self.layers = nn.Sequential(*folded([*spread, *others]))
 
     def forward(self, z: Tensor) -> Tensor:
         """uint8 images; rounding is half to even in torch and in ONNX."""
@@ -123,7 +119,7 @@ def export(
     saved = checkpoint.read_card(source)
     if referee is not None:
         referee.check_size(saved.config.size)
-    generator = Generator(saved.config)
+    generator = generator_of(saved.config)
     checkpoint.load_ema(source, generator)
     generator.requires_grad_(False)
     set_standing_statistics(generator, seed=saved.config.seed)
@@ -175,7 +171,7 @@ def _earlier(origin: checkpoint.Origin, last: Config) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def set_standing_statistics(generator: Generator, *, seed: int) -> None:
+def set_standing_statistics(generator: AnyGenerator, *, seed: int) -> None:
     """Give every BatchNorm the mean statistics of this generator's own activations, over 32 batches of 128 latents.
 
     The running ones follow the trained weights, not their moving average (Brock et al. 2019, arXiv 1809.11096,
@@ -195,7 +191,7 @@ def set_standing_statistics(generator: Generator, *, seed: int) -> None:
     generator.eval()
 
 
-def directions(generator: Generator) -> tuple[tuple[float, ...], ...]:
+def directions(generator: AnyGenerator) -> tuple[tuple[float, ...], ...]:
     """The 16 unit vectors in latent space that move the first layer's output most, strongest first.
 
     Shen & Zhou 2021 (arXiv 2007.06600), equation 5: the eigenvectors of AᵀA with the largest eigenvalues, where A
@@ -210,7 +206,7 @@ def directions(generator: Generator) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(float(f"{value:.7g}") for value in vector) for vector in vectors)
 
 
-def build(generator: Generator, weights: Weights = "fp32") -> onnx.ModelProto:
+def build(generator: AnyGenerator, weights: Weights = "fp32") -> onnx.ModelProto:
     """The ONNX graph of a generator in evaluation mode: one file, opset 20, only the batch free."""
     graph = ExportGraph(copy.deepcopy(generator)).eval()
     example = torch.zeros(2, generator.z_dim)  # 2: torch.export would freeze a batch of 1
@@ -220,7 +216,7 @@ def build(generator: Generator, weights: Weights = "fp32") -> onnx.ModelProto:
     return model
 
 
-def prove(model: onnx.ModelProto, generator: Generator, tolerance: float) -> dict[str, Any]:
+def prove(model: onnx.ModelProto, generator: AnyGenerator, tolerance: float) -> dict[str, Any]:
     """Compare ONNX Runtime on the CPU with torch at every batch size of `BATCHES`, before and after rounding.
 
     Returns the largest differences and the share of values that differ after rounding.

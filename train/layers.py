@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -109,21 +110,21 @@ def init_critic(layer: nn.Module, *, normed: bool, slope: float) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def folded(convolution: nn.Module, norm: nn.Module) -> nn.Module:
-    """The convolution and the BatchNorm after it as one, by the norm's running statistics."""
-    assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
-    if isinstance(norm, nn.Identity):
-        return convolution
-    assert isinstance(norm, nn.BatchNorm2d)
-    return fuse_conv_bn_eval(convolution.eval(), norm, transpose=isinstance(convolution, nn.ConvTranspose2d))
-
-
-def folded_block(block: nn.Module) -> nn.Module:
-    """A residual block whose norms are in its convolutions."""
-    assert isinstance(block, Residual)
-    first, first_norm, activation, last, last_norm = block.body
-    block.body = nn.Sequential(folded(first, first_norm), activation, folded(last, last_norm))
-    return block
+def folded(layers: Iterable[nn.Module]) -> list[nn.Module]:
+    """The chain of these layers with every BatchNorm, by its running statistics, in the convolution before it."""
+    found: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm2d):
+            convolution = found[-1]
+            assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
+            transposed = isinstance(convolution, nn.ConvTranspose2d)
+            found[-1] = fuse_conv_bn_eval(convolution.eval(), layer, transpose=transposed)
+        elif isinstance(layer, Residual):
+            layer.body = nn.Sequential(*folded(layer.body))
+            found.append(layer)
+        elif not isinstance(layer, nn.Identity):
+            found.append(layer)
+    return found
 
 
 def bury(module: nn.Module) -> None:

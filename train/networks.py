@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from train import codes
+from train.codes import CodeCritic, CodeGenerator
 from train.config import Config, sides
 from train.convolution import Convolution
 from train.features import file as features
@@ -87,6 +89,16 @@ class Generator(nn.Module):
         images: Tensor = self.output(self.last(x))
         return images
 
+    def judged(self, z: Tensor) -> Tensor:
+        """What its critic is shown: the images."""
+        images: Tensor = self(z)
+        return images
+
+    def layers(self) -> list[nn.Module]:
+        """All its layers, each after the one before it."""
+        stages = [layer for stage in self.stages for layer in stage.children()]
+        return [self.first, self.first_norm, self.first_activation, *stages, self.last, self.output]
+
 
 class Sigmoid(nn.Module):
     """2σ(x) − 1: the sigmoid of a generator of images in [0, 1], in this house's range of [−1, 1]."""
@@ -104,7 +116,10 @@ class Critic(nn.Sequential):
 
     Attributes:
         batched: whether the images of a batch see one another. Then real and generated ones must not share a pass.
+        remembers: whether its views of the real images are few enough to be kept.
     """
+
+    remembers = False
 
     def __init__(self, config: Config) -> None:
         own = config.critic
@@ -144,6 +159,8 @@ class Critic(nn.Sequential):
         """What it values: the pixels themselves."""
         return images
 
+    see = view
+
 
 class FeatureCritic(nn.Module):
     """The vectors that its lens makes of images → one unbounded value each: [N].
@@ -153,6 +170,7 @@ class FeatureCritic(nn.Module):
     """
 
     batched = False
+    remembers = False
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -183,6 +201,8 @@ class FeatureCritic(nn.Module):
         vectors: Tensor = self.lens(images)
         return vectors
 
+    see = view
+
     def forward(self, vectors: Tensor) -> Tensor:
         """The values, from what `view` gave."""
         (small, *others), pooled = split(vectors)
@@ -193,13 +213,31 @@ class FeatureCritic(nn.Module):
         return value.flatten()
 
 
+AnyGenerator = Generator | CodeGenerator
+AnyCritic = Critic | FeatureCritic | CodeCritic
+
+
 def parameter_count(network: nn.Module) -> int:
     """How many numbers are trained."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def initial_networks(config: Config) -> tuple[Generator, Critic | FeatureCritic]:
-    """Generator and critic with the weights that `config.seed` names, on the CPU; the global random state is kept."""
+def generator_of(config: Config) -> AnyGenerator:
+    """A generator of this configuration; one of codes has yet to be given its decoder."""
+    return CodeGenerator(config) if config.autoencoder else Generator(config)
+
+
+def initial_networks(config: Config) -> tuple[AnyGenerator, AnyCritic]:
+    """Generator and critic with the weights that `config.seed` names, on the CPU; the global random state is kept.
+
+    Raises:
+        ConfigError: a file that the configuration names holds no autoencoder or no features.
+    """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
-        return Generator(config), (FeatureCritic(config) if config.critic.features else Critic(config))
+        generator = generator_of(config)
+        if isinstance(generator, CodeGenerator):
+            valuing = CodeCritic(config)
+            codes.give(Path(config.autoencoder), generator, valuing)
+            return generator, valuing
+        return generator, (FeatureCritic(config) if config.critic.features else Critic(config))

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from train.codes import CodeCritic
 from train.convolution import Convolution, transpose
 from train.layers import Residual
 
@@ -43,12 +44,14 @@ def zero_centred_penalty(gradient: Tensor) -> Tensor:
 
 def form_for(critic: nn.Module) -> Form:
     """Which form `input_gradient` uses for this critic."""
+    critic = _chained(critic)
     chain = isinstance(critic, nn.Sequential) and all(_can_reverse(layer) for layer in critic)
     return "closed form" if chain else "double backward"
 
 
 def input_gradient(critic: nn.Module, x: Tensor) -> Tensor:
     """∇ₓ ΣD(x): the shape of `x`, differentiable by the critic's weights, by the form that `form_for` names."""
+    critic = _chained(critic)
     if form_for(critic) == "closed form":
         return closed_form(critic, x)
     return double_backward(critic, x)
@@ -74,6 +77,11 @@ def closed_form(critic: nn.Module, x: Tensor) -> Tensor:
 
 
 Backwards = Callable[[Tensor], Tensor]
+
+
+def _chained(critic: nn.Module) -> nn.Module:
+    """What values what the critic sees."""
+    return critic.chain if isinstance(critic, CodeCritic) else critic
 
 
 def _can_reverse(layer: nn.Module) -> bool:

@@ -23,9 +23,9 @@ from animegen.images import Images
 from train import augment, objectives, penalty
 from train.capture import Arrays, Captured, Tensors
 from train.config import SGD, Adam, Config, Optimiser
-from train.data import Batches
 from train.networks import initial_networks
 from train.processes import ALONE, Group, parts
+from train.reals import RealImages
 
 Precision = Literal["fp32", "bf16"]
 Figures = dict[str, Tensor]  # scalars by name, still on the device
@@ -74,7 +74,6 @@ class Trainer:
         self.lr_scale = 1.0
         self.images_before = 0
         self.total_steps = config.total_steps(len(images))
-        self.batches = Batches(images, batch_size=config.batch_size, seed=config.seed, flip=config.flip)
         self.objective = objectives.OBJECTIVES[config.objective]
         generator, critic = initial_networks(config)
         # Channels last: a tenth faster on a CPU here, and what tensor cores want with bf16.
@@ -91,7 +90,7 @@ class Trainer:
         if compiled:
             self._compile()
         self._captured: dict[str, Captured] = {}
-        self._images = _on_device(images, device) if self.captures else None
+        self.reals = RealImages(images, config, device=device, resident=self.captures and not self.critic.remembers)
         self._ahead: dict[tuple[str, int], Arrays] = {}
 
     @property
@@ -198,11 +197,8 @@ class Trainer:
     def _critic_gradients(self, inputs: Tensors, *, penalised: bool) -> Figures:
         """Add the gradients of the critic's loss on some rows of the batch, weighted by their share of it."""
         config = self.config
-        x_real = self._real_images(inputs)
         with torch.no_grad(), self._autocast():
-            x_fake = self.generator(inputs["z"]).float()
-            x_real = self._seen(x_real, "real", inputs)
-            x_fake = self._seen(x_fake, "fake", inputs)
+            x_fake, x_real = self._fake(inputs), self._real(inputs)
         with self._autocast():
             c_real, c_fake = self._values(x_real, x_fake)
         if config.label_noise:  # 1 − σ(c) is σ(−c)
@@ -262,10 +258,9 @@ class Trainer:
 
     def _generator_gradients(self, inputs: Tensors) -> Figures:
         with self._autocast():
-            x_fake = self._seen(self.generator(inputs["z"]), "fake", inputs)
+            x_fake = self._fake(inputs)
             if self.objective.relativistic:
-                x_real = self._seen(self._real_images(inputs), "real", inputs)
-                c_real, c_fake = self._values(x_real, x_fake)
+                c_real, c_fake = self._values(self._real(inputs), x_fake)
             else:
                 c_fake = self.critic(x_fake).float()
                 c_real = c_fake.detach()  # not looked at
@@ -298,18 +293,10 @@ class Trainer:
         ]
 
     def _draw_real(self, k: int) -> dict[str, NDArray[Any]]:
-        batch = k // self.config.batch_repeats
-        if self._images is None:
-            return {"real": self.batches.batch(batch)}
-        rows, mirrored = self.batches.draw(batch)
-        return {"rows": rows, "mirrored": mirrored}
-
-    def _real_images(self, inputs: Tensors) -> Tensor:
-        """Float [N, C, H, W] in [−1, 1]."""
-        if self._images is None:
-            return to_float(inputs["real"])
-        images = self._images[inputs["rows"]]
-        return to_float(torch.where(inputs["mirrored"].view(-1, 1, 1, 1), images.flip(2), images))
+        if self.critic.remembers and not self.reals.remembered:  # only now are its weights those of a resumed run
+            with self._autocast():
+                self.reals.remember(self.critic.view)
+        return self.reals.draw(k)
 
     def _latents(self, stream: int, k: int) -> NDArray[np.float32]:
         rng = np.random.default_rng([self.config.seed, stream, k])
@@ -332,19 +319,21 @@ class Trainer:
         draws = augment.draw(rng, config.batch_size, config.augment, (config.size, config.size))
         return {f"{side}.{name}": numbers for name, numbers in draws.arrays().items()}
 
-    def _seen(self, x: Tensor, side: str, inputs: Tensors) -> Tensor:
-        """As the critic sees them: after the augmentations drawn for their side, `real` or `fake`."""
-        own = {name.removeprefix(f"{side}."): value for name, value in inputs.items() if name.startswith(f"{side}.")}
-        seen: Tensor = self.critic.view(augment.apply(x, own))
-        return seen
+    def _real(self, inputs: Tensors) -> Tensor:
+        """The real images as the critic sees them: after their augmentations."""
+        if self.reals.remembered:
+            return self.reals.views(inputs)
+        view: Tensor = self.critic.view(augment.apply(self.reals.images(inputs), _own(inputs, "real")))
+        return view
+
+    def _fake(self, inputs: Tensors) -> Tensor:
+        """What the generator makes of the latents, in the same way."""
+        made = augment.apply(self.generator.judged(inputs["z"]).float(), _own(inputs, "fake"))
+        view: Tensor = self.critic.see(made)
+        return view
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-
-
-def to_float(images: Tensor) -> Tensor:
-    """uint8 [N, H, W, C] → float [N, C, H, W] in [−1, 1], channels last in memory."""
-    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 @torch.no_grad()
@@ -359,10 +348,9 @@ def _means(found: list[Figures]) -> Figures:
     return {name: torch.stack([part[name] for part in found]).mean() for name in found[0]}
 
 
-def _on_device(images: Images, device: torch.device) -> Tensor | None:
-    """The whole dataset in the GPU's memory, if it takes a quarter of what is free there at most."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return torch.from_numpy(np.array(images)).to(device) if images.nbytes <= free / 4 else None
+def _own(inputs: Tensors, side: str) -> Tensors:
+    """The augmentations drawn for this side, `real` or `fake`."""
+    return {name.removeprefix(f"{side}."): value for name, value in inputs.items() if name.startswith(f"{side}.")}
 
 
 def _optimiser(network: nn.Module, config: Optimiser, *, captured: bool) -> torch.optim.Optimizer:

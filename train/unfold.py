@@ -8,7 +8,8 @@ the file's images, and its norms are norms again. The critic starts from nothing
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from train.config import Config, differences, from_mapping
 from train.errors import CheckpointError
 from train.export import ExportGraph
 from train.layers import Residual
-from train.networks import Generator
+from train.networks import AnyGenerator, generator_of
 from train.trainer import Trainer
 
 _BATCHES, _BATCH_SIZE = 32, 128  # as many latents as an export takes for its standing statistics
@@ -64,13 +65,13 @@ def start_from_model(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
     return (origin,)
 
 
-def unfolded(model: onnx.ModelProto, config: Config) -> Generator:
+def unfolded(model: onnx.ModelProto, config: Config) -> AnyGenerator:
     """The generator whose export is `model`, with BatchNorms of its own; in training mode, on the CPU.
 
     Raises:
         CheckpointError: the graph isn't an export of this configuration's generator.
     """
-    generator = Generator(config)
+    generator = generator_of(config)
     folded = ExportGraph(copy.deepcopy(generator).eval()).requires_grad_(False)
     convolutions = [layer for layer in folded.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
     weights = _weights(model)
@@ -82,17 +83,20 @@ def unfolded(model: onnx.ModelProto, config: Config) -> Generator:
         layer.bias.copy_(bias)
     moments = _moments(folded, convolutions, generator.z_dim, config.seed)
     with torch.no_grad():
-        for (trained, norm), layer, (mean, deviation) in zip(_pairs(generator), convolutions, moments, strict=False):
+        for (trained, norm), layer, (mean, deviation) in zip(_pairs(generator), convolutions, moments, strict=True):
             assert layer.bias is not None
             weight = layer.weight.flatten(1).T if isinstance(trained, nn.Linear) else layer.weight
             trained.weight.copy_(weight)
+            if norm is None:
+                assert trained.bias is not None
+                trained.bias.copy_(layer.bias)
+                continue
             norm.weight.copy_((deviation**2 + norm.eps).sqrt())
             norm.bias.copy_(mean)
             assert norm.running_mean is not None
             assert norm.running_var is not None
             norm.running_mean.copy_(mean - layer.bias)
             norm.running_var.copy_(deviation**2)
-        generator.last.load_state_dict(convolutions[-1].state_dict())
     return generator
 
 
@@ -158,16 +162,18 @@ def _moments(
     ]
 
 
-def _pairs(generator: Generator) -> Iterator[tuple[nn.Linear | nn.Conv2d | nn.ConvTranspose2d, nn.BatchNorm2d]]:
-    """Each layer with the norm behind it, in the order of the exported graph."""
-    layers: list[nn.Module] = [generator.first, generator.first_norm]
-    for stage in generator.stages:
-        convolution, norm, _, *blocks = stage.children()
-        layers += [convolution, norm]
-        for block in blocks:
-            assert isinstance(block, Residual)
-            layers += [block.body[0], block.body[1], block.body[3], block.body[4]]
-    for layer, norm in zip(layers[::2], layers[1::2], strict=True):
-        assert isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        yield layer, norm
+def _pairs(
+    generator: AnyGenerator,
+) -> Iterator[tuple[nn.Linear | nn.Conv2d | nn.ConvTranspose2d, nn.BatchNorm2d | None]]:
+    """Each layer of weights with the norm behind it, if there is one, in the order of the exported graph."""
+    for layer, after in pairwise([*_flat(generator.layers()), nn.Identity()]):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            yield layer, after if isinstance(after, nn.BatchNorm2d) else None
+
+
+def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from _flat(layer.body)
+        else:
+            yield layer

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from train.convolution import Convolution, TransposedConvolution
-from train.layers import FLAT, Residual, bury, folded, folded_block
+from train.layers import FLAT, Residual, bury, folded
 from train.processes import BatchNorm
 from train.whitening import inverse_root
 
@@ -68,7 +68,9 @@ class Autoencoder(nn.Module):
     def __init__(self, network: Network | None = None) -> None:
         super().__init__()
         network = network or Network()  # its values come from a file
-        self.encoder, self.decoder = (_folded(part.eval()) for part in (network.encoder, network.decoder))
+        self.encoder, self.decoder = (
+            nn.Sequential(*folded(part.eval())) for part in (network.encoder, network.decoder)
+        )
         self.register_buffer("means", torch.zeros(LENGTH))
         self.register_buffer("whitening", torch.eye(LENGTH))
         bury(self)
@@ -100,14 +102,3 @@ def _flat(before: int, after: int) -> nn.Conv2d:
 
 def _block(channels: int) -> Residual:
     return Residual(channels, "batch", 0.0)
-
-
-def _folded(chain: nn.Sequential) -> nn.Sequential:
-    """The chain with every BatchNorm in the convolution before it."""
-    layers: list[nn.Module] = []
-    for layer in chain:
-        if isinstance(layer, nn.BatchNorm2d):
-            layers[-1] = folded(layers[-1], layer)
-        else:
-            layers.append(folded_block(layer) if isinstance(layer, Residual) else layer)
-    return nn.Sequential(*layers)

@@ -107,7 +107,8 @@ def _loss(network: Network, lens: Lens, x: Tensor, noise: Tensor) -> Tensor:
         y = network.decoder(network.encoder(x) + noise).float()
         with torch.no_grad():
             wanted = lens.maps(x)
-        return (x - y).abs().mean() + _FEATURES * _apart(wanted, lens.maps(y))
+        loss: Tensor = (x - y).abs().mean() + _FEATURES * _apart(wanted, lens.maps(y))
+    return loss
 
 
 def _apart(wanted: list[Tensor], found: list[Tensor]) -> Tensor:

@@ -1,0 +1,217 @@
+"""The autoencoder, and generators and critics that work in its codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import plain_faces
+import pytest
+from conftest import ROOT, Run, assert_error, run
+
+torch = pytest.importorskip("torch")
+
+from safetensors import safe_open
+
+import animegen
+from animegen.images import Images
+from train import checkpoint, penalty
+from train.autoencoder import file, training
+from train.autoencoder.network import CHANNELS, LENGTH, NOISE, SIDE, Autoencoder, Network
+from train.codes import CodeCritic, CodeGenerator
+from train.config import load_config
+from train.data import Dataset, prepare
+from train.errors import ConfigError
+from train.features import file as features
+from train.features.lens import Lens
+from train.features.network import FeatureNetwork
+from train.reals import to_float
+from train.tagger.training import to_input
+from train.trainer import Trainer
+
+SMALL = ["generator.width=4", "generator.blocks=1", "generator.z_dim=8", "critic.width=4", "critic.blocks=1"]
+SMALL += ["n_critic=1", "batch_size=4"]
+LIMITS = ("--log-every", "1", "--threads", "1", "--precision", "fp32", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    prepare(plain_faces.write(folder)[0], folder / "plain64", size=64)
+    return folder / "plain64"
+
+
+@pytest.fixture(scope="module")
+def lens_file(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of random weights, whitened: pictures that are apart are apart in them."""
+    torch.manual_seed(0)
+    network = FeatureNetwork([2])
+    network.freeze()
+    lens = Lens(network)
+    lens.fit([to_input(np.array(Dataset.open(data).images[:64]))])
+    card = features.FeaturesCard(
+        kind="features", format=features.FORMAT, data="", data_images=0, data_sha256="", tags="", trained_on=0,
+        held_out=0, accuracy={}, epochs=1, seed=0, minutes=0, licence="", provenance="", code="",
+    )  # fmt: skip
+    out = tmp_path_factory.mktemp("features") / "random.safetensors"
+    features.write(out, lens, card)
+    return out
+
+
+@pytest.fixture(scope="module")
+def made(data: Path, lens_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """An autoencoder's file, and what the command that made it said."""
+    out = tmp_path_factory.mktemp("autoencoder") / "plain.safetensors"
+    command = ("autoencoder", "--data", data, "--features", lens_file, "--out", out, "--epochs", "8", "--threads", "1")
+    done = run(sys.executable, "-m", "train", *command, "--licence", "CC0", cwd=ROOT)
+    assert done.returncode == 0, done.stderr.decode()
+    return out, done.stderr.decode()
+
+
+def trainer(made: tuple[Path, str], images: Images, *settings: str) -> Trainer:
+    config = load_config(
+        "wgan-gp-64", ["generator.kernel=4", "critic.kernel=4", *SMALL, f"autoencoder={made[0]}", *settings]
+    )
+    return Trainer(config, images, device=torch.device("cpu"), precision="fp32")
+
+
+def test_pictures_come_back(made: tuple[Path, str], data: Path) -> None:
+    _, card = file.read(made[0])
+    assert (card.trained_on, card.held_out, card.epochs, card.licence) == (392, 8, 8, "CC0")
+    pixels = np.array(Dataset.open(data).images, np.float32)
+    blind = np.abs(pixels - pixels.mean(0)).mean()  # of an autoencoder that draws the mean picture
+    assert card.grey_levels < 0.6 * blind
+    assert f"{card.grey_levels} grey levels" in made[1]
+
+
+def test_a_file_holds_the_autoencoder_exactly(made: tuple[Path, str], tmp_path: Path) -> None:
+    autoencoder, card = file.read(made[0])
+    file.write(tmp_path / "again.safetensors", autoencoder, card)
+    assert (tmp_path / "again.safetensors").read_bytes() == made[0].read_bytes()
+    assert not list(autoencoder.parameters())
+
+
+def test_folding_keeps_what_was_learnt() -> None:
+    torch.manual_seed(0)
+    network = Network()
+    x = torch.rand(8, 3, 64, 64) * 2 - 1
+    for _ in range(3):  # statistics that aren't those it starts with
+        network.decoder(network.encoder(x))
+    network.eval()
+    with torch.no_grad():
+        codes = network.encoder(x)
+        images = network.decoder(codes)
+        autoencoder = Autoencoder(network)
+        torch.testing.assert_close(autoencoder.encoder(x), codes, rtol=0.01, atol=0.01)  # weights as fp16 holds them
+        torch.testing.assert_close(autoencoder.decoder(codes), images, rtol=0.01, atol=0.01)
+
+
+def test_codes_of_real_images_are_white(made: tuple[Path, str], data: Path) -> None:
+    autoencoder, _ = file.read(made[0])
+    images = Dataset.open(data).images
+    codes = torch.cat([training.encoded(autoencoder, images), training.encoded(autoencoder, images, mirrored=True)])
+    assert codes.shape == (800, CHANNELS, SIDE, SIDE)
+    white = autoencoder.white(codes).flatten(1)
+    assert white.mean(0).abs().max() < 0.2  # fitted to all but the held-out ones
+    assert torch.linalg.eigvalsh(torch.cov(white.T)).max() < 1.2
+    # A direction that varies less than the decoder's noise isn't blown up beyond it.
+    assert torch.linalg.eigvalsh(autoencoder.whitening).max() <= 1 / NOISE * 1.01
+
+
+def test_networks_of_codes_train_and_the_autoencoder_does_not(made: tuple[Path, str], data: Path) -> None:
+    tested = trainer(made, Dataset.open(data).images)
+    assert isinstance(tested.generator, CodeGenerator)
+    assert isinstance(tested.critic, CodeCritic)
+    states = [network.state_dict() for network in (tested.generator, tested.critic, tested.ema)]
+    before = [{name: value.clone() for name, value in state.items()} for state in states]
+    figures = tested.train_step()
+    assert figures["gradient_norm"] > 0
+    changed = {
+        name for old, new in zip(before, states, strict=True) for name in old if not torch.equal(old[name], new[name])
+    }
+    assert {"first.weight", "chain.0.weight"} <= changed
+    assert not [name for name in changed if name.startswith(("decoder.", "coder."))]
+    z = torch.randn(3, 8)
+    tested.generator.eval()
+    codes = tested.generator.judged(z)
+    assert codes.shape == (3, CHANNELS, SIDE, SIDE)
+    torch.testing.assert_close(tested.generator(z), file.read(made[0])[0].decoder(codes))
+
+
+def test_the_slope_is_bounded_among_white_codes(made: tuple[Path, str], data: Path) -> None:
+    tested = trainer(made, Dataset.open(data).images)
+    assert penalty.form_for(tested.critic) == "closed form"
+    white = tested.critic.view(to_input(np.array(Dataset.open(data).images[:4])))
+    assert white.flatten(1).shape == (4, LENGTH)
+    gradient = penalty.input_gradient(tested.critic, white)
+    torch.testing.assert_close(gradient, penalty.double_backward(tested.critic, white))
+
+
+def test_the_views_kept_are_those_of_the_images(made: tuple[Path, str], data: Path) -> None:
+    tested = trainer(made, Dataset.open(data).images, "batch_size=64")
+    expected = to_float(torch.from_numpy(tested.reals.draw(3)["real"]))
+    tested.train_step()
+    assert tested.reals.remembered
+    drawn = {name: torch.from_numpy(value) for name, value in tested.reals.draw(3).items()}
+    assert 0 < drawn["mirrored"].sum() < 64
+    torch.testing.assert_close(tested.reals.views(drawn), tested.critic.view(expected), rtol=2e-3, atol=2e-3)
+
+
+def test_a_run_goes_on_exactly_and_becomes_a_model(
+    made: tuple[Path, str], data: Path, tmp_path: Path, train: Run
+) -> None:
+    given = [part for value in (*SMALL, f"autoencoder={made[0]}") for part in ("--set", value)]
+    start = ("fit", "--preset", "anime-face-64", *given, *LIMITS, "--data", data)
+    for name, steps in (("whole", "3"), ("parts", "2")):
+        done = train(*start, "--steps", steps, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr.decode()
+    resumed = train("fit", "--resume", *LIMITS, "--steps", "3", "--data", data, "--out", tmp_path / "parts")
+    assert resumed.returncode == 0, resumed.stderr.decode()
+    whole, parts = (safe_open(tmp_path / name / checkpoint.NAME, "pt") for name in ("whole", "parts"))
+    assert all(torch.equal(whole.get_tensor(name), parts.get_tensor(name)) for name in whole.keys())  # noqa: SIM118
+    model, critic = tmp_path / "faces.onnx", tmp_path / "critic.safetensors"
+    done = train("export", tmp_path / "whole", "--out", model, "--critic", critic)
+    assert done.returncode == 0, done.stderr.decode()
+    with animegen.Generator.load(model, device="cpu") as generator:
+        images = generator.sample(5, seed=0)
+        assert images.shape == (5, 64, 64, 3)
+        assert np.array_equal(images[3:], generator.sample(2, seed=3))
+    onwards = ("fit", "--from", model, "--critic", critic, "--preset", "anime-face-64", *given, *LIMITS, "--data", data)
+    done = train(*onwards, "--steps", "1", "--out", tmp_path / "onwards")
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["autoencoder=nowhere.safetensors"], "python -m train autoencoder"),
+        (["generator.norm=none"], "generator.norm"),
+        (["critic.norm=instance"], "critic.norm"),
+        (["critic.features=some.safetensors"], "critic.features"),
+        (["size=32"], "64×64×3"),
+        (["channels=1"], "64×64×3"),
+        (['augment=["color"]'], "augment"),
+    ],
+)
+def test_what_an_autoencoder_does_not_go_with_is_refused(
+    made: tuple[Path, str], data: Path, settings: list[str], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        trainer(made, Dataset.open(data).images, *settings)
+
+
+def test_what_makes_no_autoencoder_is_refused(
+    made: tuple[Path, str], data: Path, lens_file: Path, tmp_path: Path, train: Run
+) -> None:
+    with pytest.raises(ConfigError, match="holds no autoencoder"):
+        trainer((lens_file, ""), Dataset.open(data).images)
+    given = ("autoencoder", "--data", data, "--features", lens_file)
+    assert_error(train(*given, "--out", tmp_path / "faces.onnx"), 2, "extension '.onnx'", ".safetensors")
+    wrong = ("autoencoder", "--data", data, "--features", made[0], "--out", tmp_path / "faces.safetensors")
+    assert_error(train(*wrong), 2, "holds no features")
+    small = tmp_path / "small"
+    prepare(plain_faces.write(tmp_path)[0], small, size=32)
+    done = train("autoencoder", "--data", small, "--features", lens_file, "--out", tmp_path / "a.safetensors")
+    assert_error(done, 2, "32×32×3", "64×64×3")
+    assert not list(tmp_path.glob("*.safetensors"))

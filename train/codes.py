@@ -1,0 +1,115 @@
+"""A generator that makes codes and has them drawn, and the critic that values codes: see `train.autoencoder`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from train.autoencoder import file
+from train.autoencoder.network import CHANNELS, SIDE, Autoencoder
+from train.config import Config
+from train.convolution import Convolution, TransposedConvolution
+from train.layers import FLAT, STRIDE, Residual, init_critic, init_generator, init_residuals
+from train.processes import BatchNorm
+
+_SMALLEST = SIDE // STRIDE
+_KERNEL = 4  # of a doubling or a halving
+
+
+class CodeGenerator(nn.Module):
+    """Latents float [N, z_dim] → images float [N, 3, 64, 64] in [−1, 1], by way of codes.
+
+    A dense layer to 4², a doubling to 8², residual blocks at both; then the autoencoder's decoder, which is frozen.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        own = config.generator
+        wide, narrow = STRIDE * own.width, own.width
+        self.z_dim = own.z_dim
+        self.shape = (wide, _SMALLEST, _SMALLEST)
+        self.first = nn.Linear(own.z_dim, math.prod(self.shape), bias=False)
+        self.body = nn.Sequential(
+            BatchNorm(wide),
+            nn.ReLU(),
+            *(Residual(wide, "batch", 0.0) for _ in range(own.blocks)),
+            TransposedConvolution(wide, narrow, _KERNEL, STRIDE, padding=1, bias=False),
+            BatchNorm(narrow),
+            nn.ReLU(),
+            *(Residual(narrow, "batch", 0.0) for _ in range(own.blocks)),
+            nn.Conv2d(narrow, CHANNELS, FLAT, padding=FLAT // 2),
+        )
+        for layer in self.modules():
+            init_generator(layer, normed=True, slope=0.0)
+        init_residuals(self)
+        self.decoder = Autoencoder().decoder
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Images in [−1, 1] from latents."""
+        images: Tensor = self.decoder(self.judged(z))
+        return images
+
+    def judged(self, z: Tensor) -> Tensor:
+        """What its critic is shown: the codes [N, 16, 8, 8]."""
+        codes: Tensor = self.body(self.first(z).unflatten(1, self.shape))
+        return codes
+
+    def layers(self) -> list[nn.Module]:
+        """All its layers, each after the one before it."""
+        return [self.first, *self.body, *self.decoder]
+
+
+class CodeCritic(nn.Module):
+    """White codes float [N, 16, 8, 8] → one unbounded value each: [N]. Its slope is bounded among white codes."""
+
+    batched = False
+    remembers = True
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        own = config.critic
+        narrow, wide = own.width, STRIDE * own.width
+        self.chain = nn.Sequential(
+            nn.Conv2d(CHANNELS, narrow, FLAT, padding=FLAT // 2),
+            nn.LeakyReLU(own.slope),
+            *(Residual(narrow, "none", own.slope) for _ in range(own.blocks)),
+            Convolution(narrow, wide, _KERNEL, STRIDE, 1),
+            nn.LeakyReLU(own.slope),
+            *(Residual(wide, "none", own.slope) for _ in range(own.blocks)),
+            nn.Flatten(),
+            nn.Linear(wide * _SMALLEST**2, 1),
+            nn.Flatten(0),
+        )
+        for layer in self.modules():
+            init_critic(layer, normed=False, slope=own.slope)
+        init_residuals(self)
+        self.coder = Autoencoder()
+        del self.coder.decoder  # the generator's
+
+    def view(self, images: Tensor) -> Tensor:
+        """What it values of images: their codes, white."""
+        return self.see(self.coder.encoder(images))
+
+    def see(self, codes: Tensor) -> Tensor:
+        """The same of codes."""
+        return self.coder.white(codes)
+
+    def forward(self, white: Tensor) -> Tensor:
+        """The values, of what `view` or `see` gave."""
+        values: Tensor = self.chain(white)
+        return values
+
+
+@torch.no_grad()
+def give(path: Path, generator: CodeGenerator, critic: CodeCritic) -> None:
+    """Give new networks the autoencoder in the file.
+
+    Raises:
+        ConfigError: it holds none.
+    """
+    autoencoder, _ = file.read(path)
+    generator.decoder.load_state_dict(autoencoder.decoder.state_dict())
+    critic.coder.load_state_dict(autoencoder.state_dict(), strict=False)  # all but the decoder

@@ -1,0 +1,81 @@
+"""The real side of a step: which images it draws, where they lie, and what the critic sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from animegen.images import Images
+from train.capture import Tensors
+from train.config import Config
+from train.data import Batches
+
+_PART = 256
+
+
+class RealImages:
+    """The images of a run, drawn in batches that are a function of the seed and a counter."""
+
+    def __init__(self, images: Images, config: Config, *, device: torch.device, resident: bool) -> None:
+        """With `resident` the whole dataset lies in the GPU's memory, where it takes a quarter of what is free at most.
+
+        Raises:
+            DataError: fewer images than a batch.
+        """
+        self._batches = Batches(images, batch_size=config.batch_size, seed=config.seed, flip=config.flip)
+        self._repeats, self._flip = config.batch_repeats, config.flip
+        self._all, self._device = images, device
+        self._resident = _on_device(images, device) if resident else None
+        self._views: Tensor | None = None
+
+    def draw(self, k: int) -> dict[str, NDArray[Any]]:
+        """Critic step `k`'s real images, a row each: themselves, or where they lie on the device."""
+        batch = k // self._repeats
+        if self._resident is None and self._views is None:
+            return {"real": self._batches.batch(batch)}
+        rows, mirrored = self._batches.draw(batch)
+        return {"rows": rows, "mirrored": mirrored}
+
+    def images(self, inputs: Tensors) -> Tensor:
+        """What was drawn, as float [N, C, H, W] in [−1, 1]."""
+        if self._resident is None:
+            return to_float(inputs["real"])
+        images = self._resident[inputs["rows"]]
+        return to_float(torch.where(inputs["mirrored"].view(-1, 1, 1, 1), images.flip(2), images))
+
+    @property
+    def remembered(self) -> bool:
+        """Whether `remember` was called."""
+        return self._views is not None
+
+    @torch.no_grad()
+    def remember(self, view: Callable[[Tensor], Tensor]) -> None:
+        """Keep a critic's view of every image, and of its mirror image, as fp16 on the device."""
+        sides = (False, True) if self._flip else (False,)
+        self._views = torch.cat(
+            [view(part.flip(3) if mirrored else part).half() for mirrored in sides for part in self._parts()]
+        )
+
+    def views(self, inputs: Tensors) -> Tensor:
+        """What was drawn, as the critic sees it."""
+        assert self._views is not None
+        return self._views[inputs["rows"] + inputs["mirrored"] * len(self._all)].float()
+
+    def _parts(self) -> Iterator[Tensor]:
+        for start in range(0, len(self._all), _PART):
+            yield to_float(torch.from_numpy(np.array(self._all[start : start + _PART])).to(self._device))
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [N, H, W, C] → float [N, C, H, W] in [−1, 1], channels last in memory."""
+    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def _on_device(images: Images, device: torch.device) -> Tensor | None:
+    free, _ = torch.cuda.mem_get_info(device)
+    return torch.from_numpy(np.array(images)).to(device) if images.nbytes <= free / 4 else None
