@@ -63,7 +63,7 @@ class CodeGenerator(nn.Module):
 
 
 class CodeCritic(nn.Module):
-    """White codes float [N, 16, 8, 8] → one unbounded value each: [N]. Its slope is bounded among white codes."""
+    """Codes float [N, 16, 8, 8] → one unbounded value each: [N]. Its slope is bounded among codes."""
 
     batched = False
     remembers = True
@@ -86,20 +86,20 @@ class CodeCritic(nn.Module):
         for layer in self.modules():
             init_critic(layer, normed=False, slope=own.slope)
         init_residuals(self)
-        self.coder = Autoencoder()
-        del self.coder.decoder  # the generator's
+        self.encoder = Autoencoder().encoder
 
     def view(self, images: Tensor) -> Tensor:
-        """What it values of images: their codes, white."""
-        return self.see(self.coder.encoder(images))
+        """What it values of images: their codes."""
+        codes: Tensor = self.encoder(images)
+        return codes
 
     def see(self, codes: Tensor) -> Tensor:
-        """The same of codes."""
-        return self.coder.white(codes)
+        """What it values of codes: themselves."""
+        return codes
 
-    def forward(self, white: Tensor) -> Tensor:
-        """The values, of what `view` or `see` gave."""
-        values: Tensor = self.chain(white)
+    def forward(self, codes: Tensor) -> Tensor:
+        """The values."""
+        values: Tensor = self.chain(codes)
         return values
 
 
@@ -112,4 +112,4 @@ def give(path: Path, generator: CodeGenerator, critic: CodeCritic) -> None:
     """
     autoencoder, _ = file.read(path)
     generator.decoder.load_state_dict(autoencoder.decoder.state_dict())
-    critic.coder.load_state_dict(autoencoder.state_dict(), strict=False)  # all but the decoder
+    critic.encoder.load_state_dict(autoencoder.encoder.state_dict())

@@ -8,17 +8,13 @@ diffusion, arXiv 2112.10752), here for a WGAN-GP.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from train.convolution import Convolution, TransposedConvolution
 from train.layers import FLAT, Residual, bury, folded
-from train.processes import BatchNorm
-from train.whitening import inverse_root
 
 SIZE = 64  # pixels a side
 CHANNELS, SIDE = 16, 8  # of a code
-LENGTH = CHANNELS * SIDE**2
 NOISE = 0.25  # the decoder learns with so much of a code's deviation added, so codes that are near are drawn alike
 _DOWN = (48, 128, 256)  # the encoder's channels at 32², 16² and 8²
 _UP = (256, 128, 64, 32)  # the decoder's at 8², 16², 32² and 64²
@@ -40,7 +36,7 @@ class Network(nn.Module):
         for width in _DOWN:
             down += [*_normed(Convolution(before, width, _KERNEL, 2, 1, bias=False)), _block(width)]
             before = width
-        down += [_flat(before, CHANNELS), BatchNorm(CHANNELS, affine=False)]
+        down += [_flat(before, CHANNELS), nn.BatchNorm2d(CHANNELS, affine=False)]
         self.encoder = nn.Sequential(*down)
         up: list[nn.Module] = [*_normed(_flat(CHANNELS, _UP[0])), _block(_UP[0]), _block(_UP[0])]
         before = _UP[0]
@@ -62,38 +58,20 @@ class Autoencoder(nn.Module):
         decoder: codes → images in [−1, 1].
     """
 
-    means: Tensor
-    whitening: Tensor
-
     def __init__(self, network: Network | None = None) -> None:
         super().__init__()
         network = network or Network()  # its values come from a file
         self.encoder, self.decoder = (
             nn.Sequential(*folded(part.eval())) for part in (network.encoder, network.decoder)
         )
-        self.register_buffer("means", torch.zeros(LENGTH))
-        self.register_buffer("whitening", torch.eye(LENGTH))
         bury(self)
         self.eval()
         for value in self.buffers():
             value.copy_(value.half())
 
-    def white(self, codes: Tensor) -> Tensor:
-        """Codes [N, 16, 8, 8] → the same, in float32, where those of real images vary alike in every direction."""
-        with torch.autocast(codes.device.type, enabled=False):
-            flat = (codes.float().flatten(1) - self.means) @ self.whitening
-        return flat.view(codes.shape)
-
-    @torch.no_grad()
-    def fit(self, codes: Tensor) -> None:
-        """Set the whitening by codes of real images. What the decoder learnt to overlook isn't made larger than it."""
-        flat = codes.float().flatten(1)
-        self.means.copy_(flat.mean(0).half())
-        self.whitening.copy_(inverse_root(torch.cov(flat.T), NOISE**2).half())
-
 
 def _normed(layer: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
-    return [layer, BatchNorm(layer.out_channels), nn.ReLU()]
+    return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU()]
 
 
 def _flat(before: int, after: int) -> nn.Conv2d:

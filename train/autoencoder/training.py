@@ -71,21 +71,7 @@ def fit(
             schedule.step()
             step += 1
             each(step, total, loss.item())
-    autoencoder = Autoencoder(network)
-    autoencoder.fit(torch.cat([encoded(autoencoder, images), encoded(autoencoder, images, mirrored=True)]))
-    return autoencoder
-
-
-@torch.no_grad()
-def encoded(
-    autoencoder: Autoencoder, images: Images, *, mirrored: bool = False, device: torch.device | None = None
-) -> Tensor:
-    """The codes of uint8 [N, 64, 64, 3]: float32 [N, 16, 8, 8]."""
-    found = []
-    for first in range(0, len(images), _PART):
-        x = to_input(np.array(images[first : first + _PART])).to(device).contiguous(memory_format=torch.channels_last)
-        found.append(autoencoder.encoder(x.flip(3) if mirrored else x).float())
-    return torch.cat(found)
+    return Autoencoder(network)
 
 
 @torch.no_grad()

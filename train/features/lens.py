@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from train.features.network import POOLED, WIDTHS, FeatureNetwork, maps_of, pool
 from train.layers import bury
-from train.whitening import inverse_root
 
 SIDES = (16, 8, 4)  # of the maps in the vector; the finest of the network is halved and joined to the next
 CHANNELS = (WIDTHS[0] + WIDTHS[1], *WIDTHS[2:])  # of the maps in the vector
@@ -89,7 +88,7 @@ class Lens(nn.Module):
         pooled = torch.cat([pool(self.maps(part)) for part in parts])
         deviation = pooled.std(0).clamp(min=_LEAST)
         self.means.copy_(pooled.mean(0).half())
-        root = inverse_root(torch.cov((pooled / deviation).T), _RIDGE_POOLED)
+        root = _inverse_root(torch.cov((pooled / deviation).T), _RIDGE_POOLED)
         self.whitening.copy_((root / deviation[:, None]).half())
         for k, (own, side) in enumerate(zip(self.whiten, SIDES, strict=True)):
             assert isinstance(own, nn.Conv2d)
@@ -97,7 +96,7 @@ class Lens(nn.Module):
             values = torch.cat([found.permute(0, 2, 3, 1).flatten(0, 2) for found in joined])
             covariance = torch.cov(values.T)
             ridge = _RIDGE_MAPS * covariance.diagonal().mean().clamp(min=_LEAST**2).item()
-            root = inverse_root(covariance, ridge) * (_MAPS / side)
+            root = _inverse_root(covariance, ridge) * (_MAPS / side)
             own.weight.copy_(root[:, :, None, None].half())
             assert own.bias is not None
             own.bias.copy_((-(root @ values.mean(0))).half())
@@ -128,3 +127,10 @@ def _small(images: Tensor) -> Tensor:
 def _joined(maps: list[Tensor]) -> list[Tensor]:
     """The vector's maps: the finest one as means of 2×2 places, beside the next."""
     return [torch.cat([F.avg_pool2d(maps[0], 2), maps[1]], 1), *maps[2:]]
+
+
+def _inverse_root(covariance: Tensor, ridge: float) -> Tensor:
+    """C^(−1/2), symmetric, after `ridge` is added to the diagonal."""
+    values, vectors = torch.linalg.eigh(covariance + ridge * torch.eye(len(covariance)))
+    root: Tensor = (vectors * values.rsqrt()) @ vectors.T
+    return root
