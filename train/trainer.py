@@ -294,8 +294,7 @@ class Trainer:
 
     def _draw_real(self, k: int) -> dict[str, NDArray[Any]]:
         if self.critic.remembers and not self.reals.remembered:  # only now are its weights those of a resumed run
-            with self._autocast():
-                self.reals.remember(self.critic.view)
+            self.reals.remember(self._view)
         return self.reals.draw(k)
 
     def _latents(self, stream: int, k: int) -> NDArray[np.float32]:
@@ -323,7 +322,11 @@ class Trainer:
         """The real images as the critic sees them: after their augmentations."""
         if self.reals.remembered:
             return self.reals.views(inputs)
-        view: Tensor = self.critic.view(augment.apply(self.reals.images(inputs), _own(inputs, "real")))
+        return self._view(augment.apply(self.reals.images(inputs), _own(inputs, "real")))
+
+    def _view(self, images: Tensor) -> Tensor:
+        with self._autocast():
+            view: Tensor = self.critic.view(images)
         return view
 
     def _fake(self, inputs: Tensors) -> Tensor:

@@ -45,7 +45,7 @@ def train_autoencoder(
     if out.suffix != SUFFIX:
         raise ConfigError(f"{out} has the extension {out.suffix!r}: an autoencoder's file ends in {SUFFIX}")
     check_parent(out)
-    began = time.perf_counter()
+    began, code = time.perf_counter(), code_revision()  # read now: the checkout may move on
     dataset = Dataset.open(data)
     if (dataset.card.size, dataset.card.channels) != (SIZE, 3):
         raise ConfigError(
@@ -73,7 +73,7 @@ def train_autoencoder(
         minutes=minutes_since(began),
         licence=licence,
         provenance=provenance,
-        code=code_revision(),
+        code=code,
     )
     write(out, autoencoder, card)
     return card

@@ -54,7 +54,7 @@ def train_features(
     if out.suffix != SUFFIX:
         raise ConfigError(f"{out} has the extension {out.suffix!r}: features end in {SUFFIX}")
     check_parent(out)
-    began = time.perf_counter()
+    began, code = time.perf_counter(), code_revision()  # read now: the checkout may move on
     pictures = read_tagged(data, tags, size=SIZE)
     images, labels, kept = pictures.images, pictures.labels, pictures.held_out
     generated = [_generated(path) for path in against]
@@ -90,7 +90,7 @@ def train_features(
         minutes=minutes_since(began),
         licence=licence,
         provenance=provenance,
-        code=code_revision(),
+        code=code,
     )
     write(out, lens, card)
     return card
