@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from safetensors import safe_open
 
 import animegen
+from animegen import latents
 from animegen.images import Images
 from train import checkpoint, penalty
 from train.autoencoder import file
@@ -22,13 +23,14 @@ from train.autoencoder.network import CHANNELS, SIDE, Autoencoder, Network
 from train.codes import CodeCritic, CodeGenerator
 from train.config import load_config
 from train.data import Dataset, prepare
-from train.errors import ConfigError
+from train.errors import CheckpointError, ConfigError
 from train.features import file as features
 from train.features.lens import Lens
 from train.features.network import FeatureNetwork
 from train.reals import to_float
 from train.tagger.training import to_input
-from train.trainer import Trainer
+from train.trainer import Trainer, to_uint8
+from train.unfold import start_from_model
 
 SMALL = ["generator.width=4", "generator.blocks=1", "generator.z_dim=8", "critic.width=4", "critic.blocks=1"]
 SMALL += ["n_critic=1", "batch_size=4"]
@@ -177,6 +179,21 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
     onwards = ("fit", "--from", model, "--critic", critic, "--preset", "anime-face-64", *given, *LIMITS, "--data", data)
     done = train(*onwards, "--steps", "1", "--out", tmp_path / "onwards")
     assert done.returncode == 0, done.stderr.decode()
+    images = Dataset.open(data).images
+    again = trainer(made, images)
+    start_from_model(model, again)
+    with animegen.Generator.load(model, device="cpu") as generator:
+        z = torch.from_numpy(latents.from_seeds(range(3), 8))
+        apart = np.abs(to_uint8(again.ema(z)).astype(int) - generator.sample(3, seed=0))
+    assert apart.max() <= 1
+    autoencoder, card = file.read(made[0])
+    autoencoder.decoder[0].bias += 1
+    file.write(tmp_path / "other.safetensors", autoencoder, card)
+    with pytest.raises(CheckpointError, match=r"another autoencoder than .*other\.safetensors"):
+        start_from_model(model, trainer((tmp_path / "other.safetensors", ""), images))
+    pixels = load_config("anime-face-64", ["generator.width=4", "generator.blocks=1", "generator.z_dim=8"])
+    with pytest.raises(CheckpointError, match="makes codes"):
+        start_from_model(model, Trainer(pixels, images, device=torch.device("cpu"), precision="fp32"))
 
 
 @pytest.mark.parametrize(

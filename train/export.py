@@ -187,7 +187,7 @@ def set_standing_statistics(generator: AnyGenerator, *, seed: int) -> None:
     generator.train()
     rng = np.random.default_rng([seed, _STREAM_STANDING])
     for _ in range(_STANDING_BATCHES):
-        generator(torch.from_numpy(rng.standard_normal((_STANDING_BATCH_SIZE, generator.z_dim), np.float32)))
+        generator.judged(torch.from_numpy(rng.standard_normal((_STANDING_BATCH_SIZE, generator.z_dim), np.float32)))
     generator.eval()
 
 

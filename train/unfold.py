@@ -48,7 +48,13 @@ def start_from_model(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
     if (grown, config.size, config.channels) != (wanted.generator, wanted.size, wanted.channels):
         apart = [line for line in differences(config, wanted) if line.startswith(("generator.", "size", "channels"))]
         raise CheckpointError(f"{path} holds another generator: {'; '.join(apart)}. Take the model's values with --set")
+    if bool(config.autoencoder) != bool(wanted.autoencoder):
+        whose = "makes codes" if config.autoencoder else "makes pixels"
+        raise CheckpointError(f"{path} holds a generator that {whose}: take the model's own autoencoder, or none")
     weights = unfolded(model, config).state_dict()
+    given = trainer.generator.state_dict()
+    if any(not torch.equal(given[name].cpu(), weights[name]) for name in weights if name.startswith("decoder.")):
+        raise CheckpointError(f"{path} draws with another autoencoder than {wanted.autoencoder}: take the model's own")
     for network in (trainer.generator, trainer.ema):
         network.load_state_dict({**network.state_dict(), **weights})
     trainer.images_before = card.images_seen
@@ -81,9 +87,11 @@ def unfolded(model: onnx.ModelProto, config: Config) -> AnyGenerator:
         layer.weight.copy_(weight)
         assert layer.bias is not None
         layer.bias.copy_(bias)
-    moments = _moments(folded, convolutions, generator.z_dim, config.seed)
+    pairs = list(_pairs(generator))
+    normed = [layer for (_, norm), layer in zip(pairs, convolutions, strict=True) if norm is not None]
+    moments = iter(_moments(folded, normed, generator.z_dim, config.seed))
     with torch.no_grad():
-        for (trained, norm), layer, (mean, deviation) in zip(_pairs(generator), convolutions, moments, strict=True):
+        for (trained, norm), layer in zip(pairs, convolutions, strict=True):
             assert layer.bias is not None
             weight = layer.weight.flatten(1).T if isinstance(trained, nn.Linear) else layer.weight
             trained.weight.copy_(weight)
@@ -91,6 +99,7 @@ def unfolded(model: onnx.ModelProto, config: Config) -> AnyGenerator:
                 assert trained.bias is not None
                 trained.bias.copy_(layer.bias)
                 continue
+            mean, deviation = next(moments)
             norm.weight.copy_((deviation**2 + norm.eps).sqrt())
             norm.bias.copy_(mean)
             assert norm.running_mean is not None
@@ -149,9 +158,12 @@ def _moments(
         layer.register_forward_hook(lambda _layer, _inputs, values, k=k: add(k, values))
         for k, layer in enumerate(convolutions)
     ]
+    wanted = set(convolutions)
+    needed = max(k for k, layer in enumerate(folded.layers) if wanted & set(layer.modules())) + 1
+    chain = folded.layers[:needed]  # a decoder behind it has no norms
     rng = np.random.default_rng([seed, _STREAM_UNFOLD])
     for _ in range(_BATCHES):
-        folded(torch.from_numpy(rng.standard_normal((_BATCH_SIZE, z_dim), np.float32)))
+        chain(torch.from_numpy(rng.standard_normal((_BATCH_SIZE, z_dim, 1, 1), np.float32)))
     for hook in hooks:
         hook.remove()
     means = [total[0] / count for total, count in zip(sums, counts, strict=True)]
