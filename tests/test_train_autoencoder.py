@@ -19,7 +19,7 @@ from animegen import latents
 from animegen.images import Images
 from train import checkpoint, penalty
 from train.autoencoder import file
-from train.autoencoder.network import CHANNELS, SIDE, Autoencoder, Network
+from train.autoencoder.network import SIDE, Autoencoder, Network
 from train.codes import CodeCritic, CodeGenerator
 from train.config import load_config
 from train.data import Dataset, prepare
@@ -33,7 +33,8 @@ from train.trainer import Trainer, to_uint8
 from train.unfold import start_from_model
 
 SMALL = ["generator.width=4", "generator.blocks=1", "generator.z_dim=8", "critic.width=4", "critic.blocks=1"]
-SMALL += ["n_critic=1", "batch_size=4"]
+SMALL += ["n_critic=1", "batch_size=4", "code_channels=12"]
+CHANNELS = 12
 LIMITS = ("--log-every", "1", "--threads", "1", "--precision", "fp32", "--device", "cpu")
 
 
@@ -65,7 +66,8 @@ def lens_file(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(data: Path, lens_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """An autoencoder's file, and what the command that made it said."""
     out = tmp_path_factory.mktemp("autoencoder") / "plain.safetensors"
-    command = ("autoencoder", "--data", data, "--features", lens_file, "--out", out, "--epochs", "8", "--threads", "1")
+    command = ("autoencoder", "--data", data, "--features", lens_file, "--out", out, "--channels", "12")
+    command += ("--epochs", "8", "--threads", "1")
     done = run(sys.executable, "-m", "train", *command, "--licence", "CC0", cwd=ROOT)
     assert done.returncode == 0, done.stderr.decode()
     return out, done.stderr.decode()
@@ -80,7 +82,7 @@ def trainer(made: tuple[Path, str], images: Images, *settings: str) -> Trainer:
 
 def test_pictures_come_back(made: tuple[Path, str], data: Path) -> None:
     _, card = file.read(made[0])
-    assert (card.trained_on, card.held_out, card.epochs, card.licence) == (392, 8, 8, "CC0")
+    assert (card.channels, card.trained_on, card.held_out, card.epochs, card.licence) == (12, 392, 8, 8, "CC0")
     pixels = np.array(Dataset.open(data).images, np.float32)
     blind = np.abs(pixels - pixels.mean(0)).mean()  # of an autoencoder that draws the mean picture
     assert card.grey_levels < 0.6 * blind
@@ -96,7 +98,7 @@ def test_a_file_holds_the_autoencoder_exactly(made: tuple[Path, str], tmp_path: 
 
 def test_folding_keeps_what_was_learnt() -> None:
     torch.manual_seed(0)
-    network = Network()
+    network = Network(5)
     x = torch.rand(8, 3, 64, 64) * 2 - 1
     for _ in range(3):  # statistics that aren't those it starts with
         network.decoder(network.encoder(x))
@@ -200,6 +202,7 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
     ("settings", "words"),
     [
         (["autoencoder=nowhere.safetensors"], "python -m train autoencoder"),
+        (["code_channels=16"], "code_channels=12"),
         (["generator.norm=none"], "generator.norm"),
         (["critic.norm=instance"], "critic.norm"),
         (["critic.features=some.safetensors"], "critic.features"),

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from train.autoencoder import file
-from train.autoencoder.network import CHANNELS, SIDE, Autoencoder
+from train.autoencoder.network import SIDE, Autoencoder
 from train.config import Config
 from train.convolution import Convolution, TransposedConvolution
+from train.errors import ConfigError
 from train.layers import FLAT, STRIDE, Residual, init_critic, init_generator, init_residuals
 from train.processes import BatchNorm
 
@@ -40,12 +41,12 @@ class CodeGenerator(nn.Module):
             BatchNorm(narrow),
             nn.ReLU(),
             *(Residual(narrow, "batch", 0.0) for _ in range(own.blocks)),
-            nn.Conv2d(narrow, CHANNELS, FLAT, padding=FLAT // 2),
+            nn.Conv2d(narrow, config.code_channels, FLAT, padding=FLAT // 2),
         )
         for layer in self.modules():
             init_generator(layer, normed=True, slope=0.0)
         init_residuals(self)
-        self.decoder = Autoencoder().decoder
+        self.decoder = Autoencoder.blank(config.code_channels).decoder
 
     def forward(self, z: Tensor) -> Tensor:
         """Images in [−1, 1] from latents."""
@@ -53,7 +54,7 @@ class CodeGenerator(nn.Module):
         return images
 
     def judged(self, z: Tensor) -> Tensor:
-        """What its critic is shown: the codes [N, 16, 8, 8]."""
+        """What its critic is shown: the codes [N, code_channels, 8, 8]."""
         codes: Tensor = self.body(self.first(z).unflatten(1, self.shape))
         return codes
 
@@ -63,7 +64,7 @@ class CodeGenerator(nn.Module):
 
 
 class CodeCritic(nn.Module):
-    """Codes float [N, 16, 8, 8] → one unbounded value each: [N]. Its slope is bounded among codes."""
+    """Codes float [N, code_channels, 8, 8] → one unbounded value each: [N]. Its slope is bounded among codes."""
 
     batched = False
     remembers = True
@@ -73,7 +74,7 @@ class CodeCritic(nn.Module):
         own = config.critic
         narrow, wide = own.width, STRIDE * own.width
         self.chain = nn.Sequential(
-            nn.Conv2d(CHANNELS, narrow, FLAT, padding=FLAT // 2),
+            nn.Conv2d(config.code_channels, narrow, FLAT, padding=FLAT // 2),
             nn.LeakyReLU(own.slope),
             *(Residual(narrow, "none", own.slope) for _ in range(own.blocks)),
             Convolution(narrow, wide, _KERNEL, STRIDE, 1),
@@ -86,7 +87,7 @@ class CodeCritic(nn.Module):
         for layer in self.modules():
             init_critic(layer, normed=False, slope=own.slope)
         init_residuals(self)
-        self.encoder = Autoencoder().encoder
+        self.encoder = Autoencoder.blank(config.code_channels).encoder
 
     def view(self, images: Tensor) -> Tensor:
         """What it values of images: their codes."""
@@ -104,12 +105,17 @@ class CodeCritic(nn.Module):
 
 
 @torch.no_grad()
-def give(path: Path, generator: CodeGenerator, critic: CodeCritic) -> None:
-    """Give new networks the autoencoder in the file.
+def give(config: Config, generator: CodeGenerator, critic: CodeCritic) -> None:
+    """Give new networks the autoencoder that the configuration names.
 
     Raises:
-        ConfigError: it holds none.
+        ConfigError: there is none, or one of other codes.
     """
-    autoencoder, _ = file.read(path)
+    autoencoder, card = file.read(Path(config.autoencoder))
+    if card.channels != config.code_channels:
+        raise ConfigError(
+            f"{config.autoencoder} makes codes of {card.channels} channels, and code_channels is "
+            f"{config.code_channels}: add --set code_channels={card.channels}"
+        )
     generator.decoder.load_state_dict(autoencoder.decoder.state_dict())
     critic.encoder.load_state_dict(autoencoder.encoder.state_dict())

@@ -238,6 +238,6 @@ def initial_networks(config: Config) -> tuple[AnyGenerator, AnyCritic]:
         generator = generator_of(config)
         if isinstance(generator, CodeGenerator):
             valuing = CodeCritic(config)
-            codes.give(Path(config.autoencoder), generator, valuing)
+            codes.give(config, generator, valuing)
             return generator, valuing
         return generator, (FeatureCritic(config) if config.critic.features else Critic(config))

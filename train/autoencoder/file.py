@@ -20,6 +20,7 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["autoencoder"]
     format: int
+    channels: int  # of a code
     data: str
     data_images: int
     data_sha256: str
@@ -55,7 +56,7 @@ def read(path: Path) -> tuple[Autoencoder, AutoencoderCard]:
         card = weights.read_card(path, AutoencoderCard)
         if card.format != FORMAT:
             raise ConfigError(f"{path} has autoencoder format {card.format}, and this version reads {FORMAT}")
-        autoencoder = Autoencoder()
+        autoencoder = Autoencoder.blank(card.channels)
         autoencoder.load_state_dict(load_file(path))
     except weights.UNREADABLE as error:
         raise ConfigError(f"{path} holds no autoencoder ({error}): make it with python -m train autoencoder") from error

@@ -27,6 +27,7 @@ def train_autoencoder(
     features_file: Path,
     out: Path,
     *,
+    channels: int,
     epochs: int,
     seed: int,
     licence: str,
@@ -55,11 +56,14 @@ def train_autoencoder(
     lens, _ = features.read(features_file)
     order = np.random.default_rng([seed, 0]).permutation(dataset.card.count)
     kept, used = np.split(order, [max(1, round(_HELD_OUT * len(order)))])
-    autoencoder = training.fit(dataset.images[np.sort(used)], lens, epochs=epochs, seed=seed, each=each)
+    autoencoder = training.fit(
+        dataset.images[np.sort(used)], lens, channels=channels, epochs=epochs, seed=seed, each=each
+    )
     levels, apart = training.differences(autoencoder, lens, dataset.images[np.sort(kept)])
     card = AutoencoderCard(
         kind="autoencoder",
         format=FORMAT,
+        channels=channels,
         data=dataset.card.source,
         data_images=dataset.card.count,
         data_sha256=dataset.card.sha256,

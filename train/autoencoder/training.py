@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from animegen.images import Images
-from train.autoencoder.network import CHANNELS, NOISE, SIDE, Autoencoder, Network
+from train.autoencoder.network import NOISE, SIDE, Autoencoder, Network
 from train.devices import choose_precision
 from train.errors import ConfigError, TrainingError
 from train.features.lens import Lens
@@ -30,6 +30,7 @@ def fit(
     images: Images,
     lens: Lens,
     *,
+    channels: int,
     epochs: int,
     seed: int,
     each: Callable[[int, int, float], None] = lambda *_: None,
@@ -45,7 +46,7 @@ def fit(
         raise ConfigError(f"{len(images)} images are fewer than a batch of {BATCH}: bring more")
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, _STREAM])
-    network = Network().to(memory_format=torch.channels_last)
+    network = Network(channels).to(memory_format=torch.channels_last)
     lens.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         network.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True
@@ -61,7 +62,7 @@ def fit(
             x = to_input(images[np.sort(order[first : first + BATCH])]).contiguous(memory_format=torch.channels_last)
             mirrored = torch.from_numpy(rng.random(BATCH) < 0.5)
             x[mirrored] = x[mirrored].flip(3)
-            noise = torch.from_numpy(rng.standard_normal((BATCH, CHANNELS, SIDE, SIDE), np.float32))
+            noise = torch.from_numpy(rng.standard_normal((BATCH, channels, SIDE, SIDE), np.float32))
             loss = _loss(network, lens, x, NOISE * noise)
             if not torch.isfinite(loss):
                 raise TrainingError(f"the autoencoder's loss at step {step} is not finite: nothing was written")
