@@ -203,6 +203,7 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
     [
         (["autoencoder=nowhere.safetensors"], "python -m train autoencoder"),
         (["code_channels=16"], "code_channels=12"),
+        (["autoencoder="], "code_channels are an autoencoder's"),
         (["generator.norm=none"], "generator.norm"),
         (["critic.norm=instance"], "critic.norm"),
         (["critic.features=some.safetensors"], "critic.features"),

@@ -193,6 +193,8 @@ def _check(config: Config) -> None:
         _check_features(config)
     if config.autoencoder:
         _check_autoencoder(config)
+    elif config.code_channels != Config(preset="").code_channels:
+        raise ConfigError("code_channels are an autoencoder's: name its file with autoencoder, or leave them out")
     if config.label_noise and config.objective != "dcgan":
         raise ConfigError(f"label_noise is for the objective dcgan: {config.objective} has no labels")
     if config.gamma and config.objective == "wgan-gp":
