@@ -56,7 +56,6 @@ class Autoencoder(nn.Module):
     Attributes:
         encoder: images float [N, 3, 64, 64] in [−1, 1] → codes [N, channels, 8, 8].
         decoder: codes → images in [−1, 1].
-        channels: of a code.
     """
 
     def __init__(self, network: Network) -> None:
@@ -64,7 +63,6 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = (
             nn.Sequential(*folded(part.eval())) for part in (network.encoder, network.decoder)
         )
-        self.channels: int = network.decoder[0].in_channels  # type: ignore[assignment]
         bury(self)
         self.eval()
         for value in self.buffers():
