@@ -15,7 +15,9 @@ torch = pytest.importorskip("torch")
 from safetensors import safe_open
 
 import animegen
+from animegen import images as pictures
 from animegen import latents
+from animegen.files import sha256
 from animegen.images import Images
 from train import checkpoint, penalty
 from train.autoencoder import file
@@ -73,6 +75,16 @@ def made(data: Path, lens_file: Path, tmp_path_factory: pytest.TempPathFactory) 
     return out, done.stderr.decode()
 
 
+@pytest.fixture(scope="module")
+def sharp(made: tuple[Path, str], data: Path, lens_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same autoencoder with a sharper decoder."""
+    out = tmp_path_factory.mktemp("sharp") / "sharp.safetensors"
+    command = ("sharpen", made[0], "--data", data, "--features", lens_file, "--out", out, "--epochs", "3")
+    done = run(sys.executable, "-m", "train", *command, "--threads", "1", cwd=ROOT)
+    assert done.returncode == 0, done.stderr.decode()
+    return out
+
+
 def trainer(made: tuple[Path, str], images: Images, *settings: str) -> Trainer:
     config = load_config(
         "wgan-gp-64", ["generator.kernel=4", "critic.kernel=4", *SMALL, f"autoencoder={made[0]}", *settings]
@@ -120,6 +132,25 @@ def test_codes_vary_alike_in_every_channel(made: tuple[Path, str], data: Path) -
     assert deviations.max() < 2
 
 
+def test_sharpening_changes_what_is_drawn_and_no_code(made: tuple[Path, str], sharp: Path, data: Path) -> None:
+    (before, card), (after, sharper) = file.read(made[0]), file.read(sharp)
+    assert (sharper.sharpened, sharper.from_sha256) == (3, sha256(made[0]))
+    assert (sharper.epochs, sharper.licence, sharper.trained_on) == (card.epochs, "CC0", card.trained_on)
+    assert sharper.grey_levels != card.grey_levels
+    encoders = zip(before.encoder.state_dict().values(), after.encoder.state_dict().values(), strict=True)
+    assert all(torch.equal(own, other) for own, other in encoders)
+    x = to_input(np.array(Dataset.open(data).images[:64]))
+    codes = before.encoder(x)
+    seen, blurred, redrawn = (np.array(y) for y in (x, before.decoder(codes), after.decoder(codes)))
+    # The pictures are grainy. What is drawn by differences is smooth, and the critic wants grain.
+    assert grain(blurred) < grain(redrawn) < 1.5 * grain(seen)
+
+
+def grain(images: np.ndarray) -> float:
+    """The mean difference between neighbours."""
+    return float(np.abs(np.diff(images, axis=3)).mean())
+
+
 def test_networks_of_codes_train_and_the_autoencoder_does_not(made: tuple[Path, str], data: Path) -> None:
     tested = trainer(made, Dataset.open(data).images)
     assert isinstance(tested.generator, CodeGenerator)
@@ -160,7 +191,7 @@ def test_the_views_kept_are_those_of_the_images(made: tuple[Path, str], data: Pa
 
 
 def test_a_run_goes_on_exactly_and_becomes_a_model(
-    made: tuple[Path, str], data: Path, tmp_path: Path, train: Run
+    made: tuple[Path, str], sharp: Path, data: Path, tmp_path: Path, train: Run
 ) -> None:
     given = [part for value in (*SMALL, f"autoencoder={made[0]}") for part in ("--set", value)]
     start = ("fit", "--preset", "anime-face-64", *given, *LIMITS, "--data", data)
@@ -178,6 +209,12 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
         images = generator.sample(5, seed=0)
         assert images.shape == (5, 64, 64, 3)
         assert np.array_equal(images[3:], generator.sample(2, seed=3))
+    redrawn = tmp_path / "redrawn.onnx"
+    done = train("export", tmp_path / "whole", "--out", redrawn, "--autoencoder", sharp)
+    assert done.returncode == 0, done.stderr.decode()
+    with animegen.Generator.load(redrawn, device="cpu") as generator:
+        assert generator.card.recipe["autoencoder"] == str(sharp)
+        assert not np.array_equal(generator.sample(5, seed=0), images)
     onwards = ("fit", "--from", model, "--critic", critic, "--preset", "anime-face-64", *given, *LIMITS, "--data", data)
     done = train(*onwards, "--steps", "1", "--out", tmp_path / "onwards")
     assert done.returncode == 0, done.stderr.decode()
@@ -193,6 +230,17 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
     file.write(tmp_path / "other.safetensors", autoencoder, card)
     with pytest.raises(CheckpointError, match=r"another autoencoder than .*other\.safetensors"):
         start_from_model(model, trainer((tmp_path / "other.safetensors", ""), images))
+    autoencoder.encoder[0].bias += 1
+    file.write(tmp_path / "foreign.safetensors", autoencoder, card)
+    foreign = (
+        "export",
+        tmp_path / "whole",
+        "--out",
+        tmp_path / "f.onnx",
+        "--autoencoder",
+        tmp_path / "foreign.safetensors",
+    )
+    assert_error(train(*foreign), 2, "makes other codes than", "python -m train sharpen")
     pixels = load_config("anime-face-64", ["generator.width=4", "generator.blocks=1", "generator.z_dim=8"])
     with pytest.raises(CheckpointError, match="makes codes"):
         start_from_model(model, Trainer(pixels, images, device=torch.device("cpu"), precision="fp32"))
@@ -228,6 +276,12 @@ def test_what_makes_no_autoencoder_is_refused(
     assert_error(train(*given, "--out", tmp_path / "faces.onnx"), 2, "extension '.onnx'", ".safetensors")
     wrong = ("autoencoder", "--data", data, "--features", made[0], "--out", tmp_path / "faces.safetensors")
     assert_error(train(*wrong), 2, "holds no features")
+    sharpened = ("sharpen", made[0], "--features", lens_file, "--out", tmp_path / "faces.safetensors")
+    other = tmp_path / "other"
+    for number, image in enumerate(Dataset.open(data).images[:40]):
+        pictures.save(255 - image, tmp_path / "negatives" / f"{number}.png")
+    prepare(tmp_path / "negatives", other, size=64)
+    assert_error(train(*sharpened, "--data", other), 2, "trained on other images", "same ones")
     small = tmp_path / "small"
     prepare(plain_faces.write(tmp_path)[0], small, size=32)
     done = train("autoencoder", "--data", small, "--features", lens_file, "--out", tmp_path / "a.safetensors")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
@@ -155,13 +155,18 @@ def start_from(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
 def load_ema(path: Path, generator: nn.Module) -> CheckpointCard:
     """Copy the moving average of the checkpoint into `generator`, and return what the file says of itself."""
     card = read_card(path)
-    with safe_open(path, "pt") as file:
-        state = {name.removeprefix("ema."): file.get_tensor(name) for name in file.keys() if name.startswith("ema.")}  # noqa: SIM118
     try:
-        generator.load_state_dict(state)
+        generator.load_state_dict(state(path, "ema"))
     except RuntimeError as error:
         raise CheckpointError(f"{path} holds the tensors of another network") from error
     return card
+
+
+def state(path: Path, network: Literal["generator", "critic", "ema"]) -> dict[str, Tensor]:
+    """The tensors of one network of a checkpoint whose card was read."""
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if name.startswith(f"{network}.")]  # noqa: SIM118 (not a dictionary)
+        return {name.removeprefix(f"{network}."): file.get_tensor(name) for name in names}
 
 
 def code_revision() -> str:

@@ -10,7 +10,7 @@ import click
 
 from animegen.console import CONTEXT, ErrorLineGroup, progress_bar, say
 from animegen.errors import MissingPackageError, UsageError
-from train.network_commands import autoencoder, features, inception, tagger
+from train.network_commands import autoencoder, features, inception, sharpen, tagger
 from train.options import FOLDER
 
 if TYPE_CHECKING:
@@ -287,6 +287,7 @@ def compare(
 @click.option("--reference", type=FOLDER, help="Statistics that animegen stats made: the card gets FID, KID and more.")
 @click.option("--data", type=FOLDER, help="With --reference, the training images: also how near the images come.")
 @click.option("--fid-images", type=click.IntRange(min=20), default=10_000, help="Images to measure.")
+@click.option("--autoencoder", type=FOLDER, help="Draw with this one, which sharpen made of the run's own.")
 @click.option("--critic", type=FOLDER, help="Also write the critic, for fit --from: a .safetensors.")
 def export(
     run: Path,
@@ -298,6 +299,7 @@ def export(
     reference: Path | None,
     data: Path | None,
     fid_images: int,
+    autoencoder: Path | None,
     critic: Path | None,
 ) -> None:
     """Write the EMA generator of RUN as one ONNX file, and prove that it computes the same images.
@@ -324,6 +326,7 @@ def export(
         weights=weights,
         referee=Referee.open(reference, count=fid_images) if reference is not None else None,
         data=data,
+        autoencoder=autoencoder,
     )
     parity = card.parity
     say(
@@ -342,4 +345,5 @@ def export(
 main.add_command(tagger)
 main.add_command(features)
 main.add_command(autoencoder)
+main.add_command(sharpen)
 main.add_command(inception)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -119,3 +120,22 @@ def give(config: Config, generator: CodeGenerator, critic: CodeCritic) -> None:
         )
     generator.decoder.load_state_dict(autoencoder.decoder.state_dict())
     critic.encoder.load_state_dict(autoencoder.encoder.state_dict())
+
+
+def redraw(path: Path, config: Config, generator: nn.Module, critic: Mapping[str, Tensor]) -> None:
+    """Give a trained generator of codes the decoder in `path`; `critic` is the state of the critic that it had.
+
+    Raises:
+        ConfigError: the generator makes pixels, `path` holds no autoencoder, or one that makes other codes.
+    """
+    if not isinstance(generator, CodeGenerator):
+        raise ConfigError(f"{path} can't be drawn with: the run's generator makes pixels, not codes")
+    autoencoder, _ = file.read(path)
+    own = {name: value for name, value in critic.items() if name.startswith("encoder.")}
+    given = {f"encoder.{name}": value for name, value in autoencoder.encoder.state_dict().items()}
+    if own.keys() != given.keys() or any(not torch.equal(own[name], given[name]) for name in own):
+        raise ConfigError(
+            f"{path} makes other codes than {config.autoencoder}, which the run was trained with: take one that "
+            "python -m train sharpen made of it"
+        )
+    generator.decoder.load_state_dict(autoencoder.decoder.state_dict())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from animegen.files import check_parent, sha256
@@ -20,7 +19,6 @@ from train.errors import CheckpointError, ConfigError
 from train.trainer import Trainer
 
 FORMAT = 1
-_PART = "critic."
 
 
 class CriticCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,10 +57,7 @@ def write(run: Path, out: Path) -> CriticCard:
         code=saved.code,
         checkpoint_sha256=sha256(source),
     )
-    with safe_open(source, "pt") as file:
-        names = [name for name in file.keys() if name.startswith(_PART)]  # noqa: SIM118 (not a dictionary)
-        critic = {name.removeprefix(_PART): file.get_tensor(name) for name in names}
-    weights.write(out, critic, card)
+    weights.write(out, checkpoint.state(source, "critic"), card)
     return card
 
 

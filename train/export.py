@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import torch
+from msgspec import structs
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ from animegen.files import check_parent, replacing, sha256
 from animegen.pictures import open_images
 from animegen.runtime import Session
 from animegen.seeds import Seeds
-from train import checkpoint
+from train import checkpoint, codes
 from train.config import Config, differences, to_mapping
 from train.errors import ConfigError, ExportError
 from train.graphs import halve, trace
@@ -100,14 +101,17 @@ def export(
     weights: Weights = "fp32",
     referee: Referee | None = None,
     data: Path | None = None,
+    autoencoder: Path | None = None,
 ) -> ModelCard:
     """Write the generator of the run in `run`, or of one of its checkpoints, to `out`, and return its card.
 
-    With a referee the card holds the figures of the very graph that is written; with the training images, `data`,
-    also how near its images come to these.
+    A generator of codes draws with the decoder in the file `autoencoder`, if one is named. With a referee the card
+    holds the figures of the very graph that is written; with the training images, `data`, also how near its images
+    come to these.
 
     Raises:
         CheckpointError: no checkpoint, or a damaged one.
+        ConfigError: `out` is no .onnx, or `autoencoder` makes other codes than the run's.
         DataError: the referee's reference is of another size, or `data` can't be read.
         ExportError: ONNX Runtime's images differ from torch's by more than `TOLERANCE`; nothing is written.
         OutputError: `out` can't be written.
@@ -121,11 +125,14 @@ def export(
         referee.check_size(saved.config.size)
     generator = generator_of(saved.config)
     checkpoint.load_ema(source, generator)
+    config = saved.config
+    if autoencoder is not None:
+        codes.redraw(autoencoder, config, generator, checkpoint.state(source, "critic"))
+        config = structs.replace(config, autoencoder=str(autoencoder))
     generator.requires_grad_(False)
     set_standing_statistics(generator, seed=saved.config.seed)
     model = build(generator, weights)
     parity = prove(model, generator, TOLERANCE[weights])
-    config = saved.config
     card = ModelCard(
         name=name or out.stem,
         z_dim=config.generator.z_dim,

@@ -133,3 +133,11 @@ def bury(module: nn.Module) -> None:
         for name, parameter in list(own.named_parameters(recurse=False)):
             delattr(own, name)
             own.register_buffer(name, parameter.detach())
+
+
+def unearth(module: nn.Module) -> None:
+    """Make every buffer a parameter again: what `bury` did, undone."""
+    for own in module.modules():
+        for name, value in list(own.named_buffers(recurse=False)):
+            delattr(own, name)
+            own.register_parameter(name, nn.Parameter(value))

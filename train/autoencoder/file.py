@@ -35,6 +35,8 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
     licence: str
     provenance: str
     code: str
+    sharpened: int = 0  # epochs in which its decoder learnt on against a critic of pixels
+    from_sha256: str = ""  # of the file that was sharpened
 
 
 def write(path: Path, autoencoder: Autoencoder, card: AutoencoderCard) -> None:

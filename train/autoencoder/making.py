@@ -1,4 +1,4 @@
-"""From a packed dataset to an autoencoder's file."""
+"""From a packed dataset to an autoencoder's file, and from one to a sharper one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 
 from animegen.files import check_parent, sha256
-from train.autoencoder import training
-from train.autoencoder.file import FORMAT, AutoencoderCard, write
+from animegen.images import Images
+from train.autoencoder import sharpening, training
+from train.autoencoder.file import FORMAT, AutoencoderCard, read, write
 from train.autoencoder.network import SIZE
 from train.checkpoint import code_revision
 from train.data import Dataset
@@ -43,23 +45,13 @@ def train_autoencoder(
         TrainingError: the loss is no longer finite.
         OutputError: the file can't be written.
     """
-    if out.suffix != SUFFIX:
-        raise ConfigError(f"{out} has the extension {out.suffix!r}: an autoencoder's file ends in {SUFFIX}")
-    check_parent(out)
+    _check_out(out)
     began, code = time.perf_counter(), code_revision()  # read now: the checkout may move on
-    dataset = Dataset.open(data)
-    if (dataset.card.size, dataset.card.channels) != (SIZE, 3):
-        raise ConfigError(
-            f"{data} has images of {dataset.card.size}×{dataset.card.size}×{dataset.card.channels}: an autoencoder is "
-            f"for {SIZE}×{SIZE}×3"
-        )
+    dataset = _open(data)
     lens, _ = features.read(features_file)
-    order = np.random.default_rng([seed, 0]).permutation(dataset.card.count)
-    kept, used = np.split(order, [max(1, round(_HELD_OUT * len(order)))])
-    autoencoder = training.fit(
-        dataset.images[np.sort(used)], lens, channels=channels, epochs=epochs, seed=seed, each=each
-    )
-    levels, apart = training.differences(autoencoder, lens, dataset.images[np.sort(kept)])
+    used, kept = _divided(dataset, seed)
+    autoencoder = training.fit(used, lens, channels=channels, epochs=epochs, seed=seed, each=each)
+    levels, apart = training.differences(autoencoder, lens, kept)
     card = AutoencoderCard(
         kind="autoencoder",
         format=FORMAT,
@@ -81,3 +73,69 @@ def train_autoencoder(
     )
     write(out, autoencoder, card)
     return card
+
+
+def sharpen_autoencoder(
+    path: Path,
+    data: Path,
+    features_file: Path,
+    out: Path,
+    *,
+    epochs: int,
+    seed: int,
+    each: Callable[[int, int, float], None] = lambda *_: None,
+) -> AutoencoderCard:
+    """Train the decoder of the autoencoder in `path` further, against a critic, on the same images, and write `out`.
+
+    Raises:
+        ConfigError: `out` isn't a .safetensors file, `path` holds no autoencoder or one of other images, or no
+            features in `features_file`.
+        DataError: no dataset.
+        TrainingError: a value is no longer finite.
+        OutputError: the file can't be written.
+    """
+    _check_out(out)
+    began, code = time.perf_counter(), code_revision()
+    autoencoder, before = read(path)
+    dataset = _open(data)
+    if dataset.card.sha256 != before.data_sha256:
+        raise ConfigError(f"{path} was trained on other images ({before.data}): sharpen it on the same ones")
+    lens, _ = features.read(features_file)
+    used, kept = _divided(dataset, before.seed)
+    sharper = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
+    levels, apart = training.differences(sharper, lens, kept)
+    card = structs.replace(
+        before,
+        grey_levels=round(levels, 2),
+        feature_distance=round(apart, 4),
+        features_sha256=sha256(features_file),
+        minutes=round(before.minutes + minutes_since(began), 1),
+        code=code,
+        sharpened=before.sharpened + epochs,
+        from_sha256=sha256(path),
+    )
+    write(out, sharper, card)
+    return card
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix != SUFFIX:
+        raise ConfigError(f"{out} has the extension {out.suffix!r}: an autoencoder's file ends in {SUFFIX}")
+    check_parent(out)
+
+
+def _open(data: Path) -> Dataset:
+    dataset = Dataset.open(data)
+    if (dataset.card.size, dataset.card.channels) != (SIZE, 3):
+        raise ConfigError(
+            f"{data} has images of {dataset.card.size}×{dataset.card.size}×{dataset.card.channels}: an autoencoder is "
+            f"for {SIZE}×{SIZE}×3"
+        )
+    return dataset
+
+
+def _divided(dataset: Dataset, seed: int) -> tuple[Images, Images]:
+    """The images to train on, and those that are held out."""
+    order = np.random.default_rng([seed, 0]).permutation(dataset.card.count)
+    kept, used = np.split(order, [max(1, round(_HELD_OUT * len(order)))])
+    return dataset.images[np.sort(used)], dataset.images[np.sort(kept)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ BATCH = 32
 LEARNING_RATE = 2e-3  # AdamW's; it rises over the first steps and falls in a line after two fifths
 WEIGHT_DECAY = 0.01
 _RISE, _FALL = 200, 0.6  # steps, and the share of the run
-_FEATURES = 0.15  # the features' weight beside the pixels' mean absolute difference
+FEATURES = 0.15  # the features' weight beside the pixels' mean absolute difference
 _MAPS = (1.0, 1.0, 1.0, 0.5)  # the weights of the maps, finest first
 _LEAST = 1e-4  # added to a place's mean square, lest nothing be divided by nothing
 _STREAM = 51
@@ -41,9 +41,7 @@ def fit(
         ConfigError: fewer images than a batch of them.
         TrainingError: the loss is no longer finite.
     """
-    steps_an_epoch = len(images) // BATCH
-    if not steps_an_epoch:
-        raise ConfigError(f"{len(images)} images are fewer than a batch of {BATCH}: bring more")
+    total = steps_of(len(images), epochs)
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, _STREAM])
     network = Network(channels).to(memory_format=torch.channels_last)
@@ -51,28 +49,46 @@ def fit(
     optimiser = torch.optim.AdamW(
         network.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True
     )
-    total = epochs * steps_an_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, (step + 1) / _RISE, (1 - step / total) / _FALL)
     )
-    step = 0
+    for step, x in enumerate(batches(images, epochs, rng)):
+        loss = _loss(network, lens, x, noise_for(channels, rng))
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the autoencoder's loss at step {step} is not finite: nothing was written")
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        each(step + 1, total, loss.item())
+    return Autoencoder(network)
+
+
+def steps_of(count: int, epochs: int) -> int:
+    """How many batches so many passes over `count` images have.
+
+    Raises:
+        ConfigError: fewer images than a batch of them.
+    """
+    if count < BATCH:
+        raise ConfigError(f"{count} images are fewer than a batch of {BATCH}: bring more")
+    return epochs * (count // BATCH)
+
+
+def batches(images: Images, epochs: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    """Full batches, each image at most once an epoch and half of them mirrored: float [BATCH, 3, 64, 64]."""
     for _ in range(epochs):
         order = rng.permutation(len(images))
-        for first in range(0, steps_an_epoch * BATCH, BATCH):
+        for first in range(0, len(images) - BATCH + 1, BATCH):
             x = to_input(images[np.sort(order[first : first + BATCH])]).contiguous(memory_format=torch.channels_last)
             mirrored = torch.from_numpy(rng.random(BATCH) < 0.5)
             x[mirrored] = x[mirrored].flip(3)
-            noise = torch.from_numpy(rng.standard_normal((BATCH, channels, SIDE, SIDE), np.float32))
-            loss = _loss(network, lens, x, NOISE * noise)
-            if not torch.isfinite(loss):
-                raise TrainingError(f"the autoencoder's loss at step {step} is not finite: nothing was written")
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            step += 1
-            each(step, total, loss.item())
-    return Autoencoder(network)
+            yield x
+
+
+def noise_for(channels: int, rng: np.random.Generator) -> Tensor:
+    """What is added to a batch's codes: [BATCH, channels, SIDE, SIDE]."""
+    return NOISE * torch.from_numpy(rng.standard_normal((BATCH, channels, SIDE, SIDE), np.float32))
 
 
 @torch.no_grad()
@@ -83,9 +99,15 @@ def differences(autoencoder: Autoencoder, lens: Lens, images: Images) -> tuple[f
         x = to_input(np.array(images[first : first + _PART])).contiguous(memory_format=torch.channels_last)
         y = autoencoder.decoder(autoencoder.encoder(x))
         pixels += (x - y).abs().mean().item() * 127.5 * len(x)
-        features += _apart(lens.maps(x), lens.maps(y)).item() * len(x)
+        features += apart(lens.maps(x), lens.maps(y)).item() * len(x)
         count += len(x)
     return pixels / count, features / count
+
+
+def apart(wanted: list[Tensor], found: list[Tensor]) -> Tensor:
+    """The mean square between two lists of maps, each place's values brought to one size (Zhang et al. 2018, LPIPS)."""
+    terms = [weight * (_unit(a) - _unit(b)).square().mean() for a, b, weight in zip(wanted, found, _MAPS, strict=True)]
+    return torch.stack(terms).sum()
 
 
 def _loss(network: Network, lens: Lens, x: Tensor, noise: Tensor) -> Tensor:
@@ -94,14 +116,8 @@ def _loss(network: Network, lens: Lens, x: Tensor, noise: Tensor) -> Tensor:
         y = network.decoder(network.encoder(x) + noise).float()
         with torch.no_grad():
             wanted = lens.maps(x)
-        loss: Tensor = (x - y).abs().mean() + _FEATURES * _apart(wanted, lens.maps(y))
+        loss: Tensor = (x - y).abs().mean() + FEATURES * apart(wanted, lens.maps(y))
     return loss
-
-
-def _apart(wanted: list[Tensor], found: list[Tensor]) -> Tensor:
-    """The mean square between two lists of maps, each place's values brought to one size (Zhang et al. 2018, LPIPS)."""
-    terms = [weight * (_unit(a) - _unit(b)).square().mean() for a, b, weight in zip(wanted, found, _MAPS, strict=True)]
-    return torch.stack(terms).sum()
 
 
 def _unit(values: Tensor) -> Tensor:
