@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from conftest import ROOT, Run, assert_error, run
 torch = pytest.importorskip("torch")
 
 from safetensors import safe_open
+from torch.distributions import Normal, kl_divergence
 
 import animegen
 from animegen import images as pictures
@@ -20,7 +22,7 @@ from animegen import latents
 from animegen.files import sha256
 from animegen.images import Images
 from train import checkpoint, penalty
-from train.autoencoder import file
+from train.autoencoder import file, training
 from train.autoencoder.network import SIDE, Autoencoder, Network
 from train.codes import CodeCritic, CodeGenerator
 from train.config import load_config
@@ -113,23 +115,30 @@ def test_folding_keeps_what_was_learnt() -> None:
     network = Network(5)
     x = torch.rand(8, 3, 64, 64) * 2 - 1
     for _ in range(3):  # statistics that aren't those it starts with
-        network.decoder(network.encoder(x))
+        network.decoder(network.encode(x)[0])
     network.eval()
     with torch.no_grad():
-        codes = network.encoder(x)
+        codes, logs = network.encode(x)
         images = network.decoder(codes)
         autoencoder = Autoencoder(network)
-        torch.testing.assert_close(autoencoder.encoder(x), codes, rtol=0.01, atol=0.01)  # weights as fp16 holds them
+        found = autoencoder.encode(x)  # weights as fp16 holds them
+        torch.testing.assert_close(found, (codes, logs), rtol=0.01, atol=0.01)
         torch.testing.assert_close(autoencoder.decoder(codes), images, rtol=0.01, atol=0.01)
 
 
-def test_codes_vary_alike_in_every_channel(made: tuple[Path, str], data: Path) -> None:
-    autoencoder, _ = file.read(made[0])
-    codes = autoencoder.encoder(to_input(np.array(Dataset.open(data).images)))
-    assert codes.shape == (400, CHANNELS, SIDE, SIDE)
-    deviations = codes.std((0, 2, 3))
-    assert deviations.min() > 0.5
-    assert deviations.max() < 2
+def test_bits_are_what_a_code_tells(made: tuple[Path, str], lens_file: Path, data: Path) -> None:
+    (autoencoder, _), (lens, _) = file.read(made[0]), features.read(lens_file)
+    images = Dataset.open(data).images
+    x = to_input(np.array(images))
+    means, logs = autoencoder.encode(x)
+    assert means.shape == logs.shape == (400, CHANNELS, SIDE, SIDE)
+    torch.testing.assert_close(means, autoencoder.encoder(x))
+    known, unknown = Normal(means, (logs / 2).exp()), Normal(0.0, 1.0)
+    told = kl_divergence(known, unknown).sum((1, 2, 3)).mean().item() / math.log(2)
+    found = training.differences(autoencoder, lens, images)
+    assert found.bits == pytest.approx(told, rel=1e-3)
+    levels = 127.5 * (x - autoencoder.decoder(means)).abs().mean().item()
+    assert found.grey_levels == pytest.approx(levels, rel=1e-3)
 
 
 def test_sharpening_changes_what_is_drawn_and_no_code(made: tuple[Path, str], sharp: Path, data: Path) -> None:

@@ -138,7 +138,8 @@ def features(
 @click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made, of 64×64 pictures in colour.")
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--out", type=FOLDER, required=True, help="The autoencoder's file, NAME.safetensors.")
-@click.option("--channels", type=click.IntRange(1, 64), default=16, help="Of a code, at each of its 8×8 places.")
+@click.option("--channels", type=click.IntRange(1, 64), default=8, help="Of a code, at each of its 8×8 places.")
+@click.option("--bits", type=click.IntRange(min=1), default=800, help="That a code tells of its picture, on average.")
 @click.option("--epochs", type=click.IntRange(min=1), default=6, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, order, mirroring and noise.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
@@ -149,6 +150,7 @@ def autoencoder(
     features_file: Path,
     out: Path,
     channels: int,
+    bits: int,
     epochs: int,
     seed: int,
     threads: int | None,
@@ -158,8 +160,8 @@ def autoencoder(
     """Train the autoencoder in whose codes networks can work: fit --set autoencoder=NAME.safetensors.
 
     Its encoder makes a code of a picture, and its decoder a picture of a code. The generator then makes codes, the
-    critic values them, and the decoder, which stays as it is, draws. With few channels it draws more of a face by
-    itself and gives less of a picture back.
+    critic values them, and the decoder, which stays as it is, draws. With few bits a code is easy to make, and gives
+    less of its picture back.
 
     \b
     Example: python -m train autoencoder --data data/faces64 --features my-features.safetensors \\
@@ -178,6 +180,7 @@ def autoencoder(
             features_file,
             out,
             channels=channels,
+            bits=bits,
             epochs=epochs,
             seed=seed,
             licence=licence,
@@ -186,7 +189,7 @@ def autoencoder(
         )
     say(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB; the {card.held_out} held-out pictures come back within "
-        f"{card.grey_levels} grey levels on average"
+        f"{card.grey_levels} grey levels on average, of {card.bits} bits each"
     )
 
 

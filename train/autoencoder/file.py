@@ -12,7 +12,7 @@ from train import weights
 from train.autoencoder.network import Autoencoder
 from train.errors import ConfigError
 
-FORMAT = 1
+FORMAT = 2
 
 
 class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +28,7 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int
     grey_levels: float  # between a held-out image and what comes back of it, the mean of all values
     feature_distance: float  # between them, as in training
+    bits: float  # that a held-out image's code tells of it, on average
     features_sha256: str  # of the features file
     epochs: int
     seed: int

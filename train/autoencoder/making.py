@@ -30,6 +30,7 @@ def train_autoencoder(
     out: Path,
     *,
     channels: int,
+    bits: int,
     epochs: int,
     seed: int,
     licence: str,
@@ -50,8 +51,8 @@ def train_autoencoder(
     dataset = _open(data)
     lens, _ = features.read(features_file)
     used, kept = _divided(dataset, seed)
-    autoencoder = training.fit(used, lens, channels=channels, epochs=epochs, seed=seed, each=each)
-    levels, apart = training.differences(autoencoder, lens, kept)
+    autoencoder = training.fit(used, lens, channels=channels, bits=bits, epochs=epochs, seed=seed, each=each)
+    found = training.differences(autoencoder, lens, kept)
     card = AutoencoderCard(
         kind="autoencoder",
         format=FORMAT,
@@ -61,8 +62,9 @@ def train_autoencoder(
         data_sha256=dataset.card.sha256,
         trained_on=len(used),
         held_out=len(kept),
-        grey_levels=round(levels, 2),
-        feature_distance=round(apart, 4),
+        grey_levels=round(found.grey_levels, 2),
+        feature_distance=round(found.features, 4),
+        bits=round(found.bits, 1),
         features_sha256=sha256(features_file),
         epochs=epochs,
         seed=seed,
@@ -103,11 +105,11 @@ def sharpen_autoencoder(
     lens, _ = features.read(features_file)
     used, kept = _divided(dataset, before.seed)
     sharper = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
-    levels, apart = training.differences(sharper, lens, kept)
+    found = training.differences(sharper, lens, kept)
     card = structs.replace(
         before,
-        grey_levels=round(levels, 2),
-        feature_distance=round(apart, 4),
+        grey_levels=round(found.grey_levels, 2),
+        feature_distance=round(found.features, 4),
         features_sha256=sha256(features_file),
         minutes=round(before.minutes + minutes_since(began), 1),
         code=code,

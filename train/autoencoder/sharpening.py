@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from animegen.images import Images
 from train import objectives, penalty
-from train.autoencoder.network import Autoencoder
-from train.autoencoder.training import BATCH, FEATURES, apart, batches, noise_for, steps_of
+from train.autoencoder.network import Autoencoder, drawn
+from train.autoencoder.training import BATCH, FEATURES, apart, batches, noise_for, pixels_apart, steps_of
 from train.config import Config, CriticConfig
 from train.devices import choose_precision
 from train.errors import TrainingError
@@ -75,7 +75,7 @@ def sharpen(
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=choose_precision("auto", torch.device("cpu")) == "bf16")
     for step, x in enumerate(batches(images, epochs, rng)):
         with torch.no_grad(), autocast:
-            codes = sharper.encoder(x).float() + noise_for(channels, rng)
+            codes = drawn(sharper.encode(x), noise_for(channels, rng))
             y = decoder(codes).float()
         loss, distance = _critic_loss(critic, x, y, rng, autocast)
         _descend(optimisers[1], loss)
@@ -123,7 +123,7 @@ def _decoder_loss(
             wanted = lens.maps(x)
         features = apart(wanted, lens.maps(y))
         value = critic(y).float().mean()
-    pixels = (F.avg_pool2d(x, _MEANS) - F.avg_pool2d(y, _MEANS)).abs().mean()
+    pixels = pixels_apart(F.avg_pool2d(x, _MEANS), F.avg_pool2d(y, _MEANS))
     loss: Tensor = pixels + FEATURES * features - _WEIGHT * value
     return loss
 

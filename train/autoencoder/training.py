@@ -1,15 +1,23 @@
-"""Training the autoencoder: an image comes back with its pixels, and with what a network of features sees in it."""
+"""Training the autoencoder: an image comes back with its pixels, and with what a network of features sees in it.
+
+All that within a budget: the codes tell so many bits of an image (the divergence of what is known of a code from what
+is known of none, Kingma & Welling 2014, equation 10), and the price of a bit moves until they do (as in ControlVAE,
+Shao et al. 2020, arXiv 2004.05988). Differences in the middle of an image, where a face has its eyes, count most.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from animegen.images import Images
-from train.autoencoder.network import NOISE, SIDE, Autoencoder, Network
+from train.autoencoder.network import SIDE, Autoencoder, Network, drawn
 from train.devices import choose_precision
 from train.errors import ConfigError, TrainingError
 from train.features.lens import Lens
@@ -21,6 +29,8 @@ WEIGHT_DECAY = 0.01
 _RISE, _FALL = 200, 0.6  # steps, and the share of the run
 FEATURES = 0.15  # the features' weight beside the pixels' mean absolute difference
 _MAPS = (1.0, 1.0, 1.0, 0.5)  # the weights of the maps, finest first
+_PRICE, _HASTE = 1e-4, 0.005  # of a nat at first, and how far a step moves its logarithm
+_MIDDLE, _AROUND, _MORE = (0.5, 0.53), 0.2, 3.0  # a bell over the image, in its sides, on top of a weight of 1
 _LEAST = 1e-4  # added to a place's mean square, lest nothing be divided by nothing
 _STREAM = 51
 _PART = 256
@@ -31,11 +41,14 @@ def fit(
     lens: Lens,
     *,
     channels: int,
+    bits: int,
     epochs: int,
     seed: int,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> Autoencoder:
     """Train on uint8 [N, 64, 64, 3], half of them mirrored; `each` is told steps, of how many, and the loss.
+
+    The codes of an image tell so many `bits` of it, on average and at the most.
 
     Raises:
         ConfigError: fewer images than a batch of them.
@@ -52,15 +65,18 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, (step + 1) / _RISE, (1 - step / total) / _FALL)
     )
+    price = _PRICE
     for step, x in enumerate(batches(images, epochs, rng)):
-        loss = _loss(network, lens, x, noise_for(channels, rng))
+        loss, told = _loss(network, lens, x, noise_for(channels, rng))
+        each(step + 1, total, loss.item())
+        loss = loss + price * told
         if not torch.isfinite(loss):
             raise TrainingError(f"the autoencoder's loss at step {step} is not finite: nothing was written")
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-        each(step + 1, total, loss.item())
+        price *= math.exp(_HASTE * max(-1.0, min(1.0, told.item() / (bits * math.log(2)) - 1)))
     return Autoencoder(network)
 
 
@@ -87,37 +103,74 @@ def batches(images: Images, epochs: int, rng: np.random.Generator) -> Iterator[T
 
 
 def noise_for(channels: int, rng: np.random.Generator) -> Tensor:
-    """What is added to a batch's codes: [BATCH, channels, SIDE, SIDE]."""
-    return NOISE * torch.from_numpy(rng.standard_normal((BATCH, channels, SIDE, SIDE), np.float32))
+    """Of deviation 1, for a batch's codes: [BATCH, channels, SIDE, SIDE]."""
+    return torch.from_numpy(rng.standard_normal((BATCH, channels, SIDE, SIDE), np.float32))
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How far images come back from themselves, and what their codes tell of them."""
+
+    grey_levels: float  # the mean absolute difference
+    features: float
+    bits: float  # of an image
 
 
 @torch.no_grad()
-def differences(autoencoder: Autoencoder, lens: Lens, images: Images) -> tuple[float, float]:
-    """How far images come back from themselves: the mean absolute difference in grey levels, and of the features."""
-    pixels, features, count = 0.0, 0.0, 0
+def differences(autoencoder: Autoencoder, lens: Lens, images: Images) -> Differences:
+    """The means over uint8 [N, 64, 64, 3]."""
+    found = np.zeros(3)
     for first in range(0, len(images), _PART):
         x = to_input(np.array(images[first : first + _PART])).contiguous(memory_format=torch.channels_last)
-        y = autoencoder.decoder(autoencoder.encoder(x))
-        pixels += (x - y).abs().mean().item() * 127.5 * len(x)
-        features += apart(lens.maps(x), lens.maps(y)).item() * len(x)
-        count += len(x)
-    return pixels / count, features / count
+        codes = autoencoder.encode(x)
+        y = autoencoder.decoder(codes[0])
+        levels = (x - y).abs().mean().item() * 127.5
+        found += np.array([levels, apart(lens.maps(x), lens.maps(y)).item(), _told(codes).item() / math.log(2)]) * len(
+            x
+        )
+    return Differences(*(found / len(images)).tolist())
 
 
 def apart(wanted: list[Tensor], found: list[Tensor]) -> Tensor:
     """The mean square between two lists of maps, each place's values brought to one size (Zhang et al. 2018, LPIPS)."""
-    terms = [weight * (_unit(a) - _unit(b)).square().mean() for a, b, weight in zip(wanted, found, _MAPS, strict=True)]
+    terms = [
+        weight * ((_unit(a) - _unit(b)).square() * _looked_at(a.shape[2])).mean()
+        for a, b, weight in zip(wanted, found, _MAPS, strict=True)
+    ]
     return torch.stack(terms).sum()
 
 
-def _loss(network: Network, lens: Lens, x: Tensor, noise: Tensor) -> Tensor:
+def pixels_apart(x: Tensor, y: Tensor) -> Tensor:
+    """The mean absolute difference of two batches of images."""
+    difference: Tensor = ((x - y).abs() * _looked_at(x.shape[2])).mean()
+    return difference
+
+
+def _loss(network: Network, lens: Lens, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the images come back from themselves, and what their codes tell, in nats an image."""
     bf16 = choose_precision("auto", x.device) == "bf16"
     with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-        y = network.decoder(network.encoder(x) + noise).float()
+        codes = network.encode(x)
+        y = network.decoder(drawn(codes, noise)).float()
         with torch.no_grad():
             wanted = lens.maps(x)
-        loss: Tensor = (x - y).abs().mean() + FEATURES * apart(wanted, lens.maps(y))
-    return loss
+        features = apart(wanted, lens.maps(y))
+    return pixels_apart(x, y) + FEATURES * features, _told(codes)
+
+
+def _told(codes: tuple[Tensor, Tensor]) -> Tensor:
+    means, logs = codes
+    told: Tensor = (means.square() + logs.exp() - 1 - logs).sum((1, 2, 3)).mean() / 2
+    return told
+
+
+@cache
+def _looked_at(side: int) -> Tensor:
+    """The weight of each place of a map [side, side], 1 on average."""
+    places = (torch.arange(side) + 0.5) / side
+    across, down = ((-((places - middle) / _AROUND).square() / 2).exp() for middle in _MIDDLE)
+    weights = 1 + _MORE * down[:, None] * across
+    return weights / weights.mean()
 
 
 def _unit(values: Tensor) -> Tensor:
