@@ -287,6 +287,7 @@ def test_what_makes_no_autoencoder_is_refused(
     assert_error(train(*wrong), 2, "holds no features")
     sharpened = ("sharpen", made[0], "--features", lens_file, "--out", tmp_path / "faces.safetensors")
     other = tmp_path / "other"
+    (tmp_path / "negatives").mkdir()
     for number, image in enumerate(Dataset.open(data).images[:40]):
         pictures.save(255 - image, tmp_path / "negatives" / f"{number}.png")
     prepare(tmp_path / "negatives", other, size=64)

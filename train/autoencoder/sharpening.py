@@ -65,31 +65,29 @@ def sharpen(
     critic = Critic(Config(preset="", critic=_CRITIC)).to(memory_format=torch.channels_last)
     lens.to(memory_format=torch.channels_last)
     channels = next(averaged.buffers()).shape[1]
-    optimisers = [
+    decoder_optimiser, critic_optimiser = (
         torch.optim.Adam(network.parameters(), rate, betas=_BETAS, fused=True)
         for network, rate in ((decoder, _RATE), (critic, _CRITIC_RATE))
-    ]
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(own, lambda step: min(1.0, (1 - step / total) / _FALL)) for own in optimisers
-    ]
+    )
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=choose_precision("auto", torch.device("cpu")) == "bf16")
     for step, x in enumerate(batches(images, epochs, rng)):
+        falling = min(1.0, (1 - step / total) / _FALL)
+        decoder_optimiser.param_groups[0]["lr"] = _RATE * falling
+        critic_optimiser.param_groups[0]["lr"] = _CRITIC_RATE * falling
         with torch.no_grad(), autocast:
             codes = drawn(sharper.encode(x), noise_for(channels, rng))
             y = decoder(codes).float()
         loss, distance = _critic_loss(critic, x, y, rng, autocast)
-        _descend(optimisers[1], loss)
+        _descend(critic_optimiser, loss)
         if step >= _CRITIC_FIRST * total:
             critic.requires_grad_(False)
-            loss = loss + _descend(optimisers[0], _decoder_loss(decoder, critic, lens, x, codes, autocast))
+            loss = loss + _descend(decoder_optimiser, _decoder_loss(decoder, critic, lens, x, codes, autocast))
             critic.requires_grad_(True)
             with torch.no_grad():
                 for mean, now in zip(averaged.buffers(), decoder.parameters(), strict=True):
                     mean.lerp_(now, 1 - _AVERAGED)
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss of sharpening at step {step} is not finite: nothing was written")
-        for schedule in schedules:
-            schedule.step()
         each(step + 1, total, distance)
     for value in averaged.buffers():
         value.copy_(value.half())
