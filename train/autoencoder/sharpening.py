@@ -9,6 +9,7 @@ was trained before draws sharper without a step of its own.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -34,7 +35,7 @@ _FALL = 0.4  # the share of the run over which both rates fall in a line
 _LAMBDA, _PENALISED = 10.0, BATCH // 2  # images of a batch that the penalty is estimated by
 _WEIGHT = 0.02  # of the critic's value; its slope by an image is 1, that of the mean difference about 0.01
 _MEANS = 2  # pixels a side whose means are compared: what is finer is the critic's
-_AVERAGED = 0.998  # what a step keeps of the decoder's moving average
+_AVERAGED = 0.998  # what a step keeps, at the most, of the decoder's moving average
 _STREAM = 52
 
 
@@ -70,6 +71,7 @@ def sharpen(
         for network, rate in ((decoder, _RATE), (critic, _CRITIC_RATE))
     )
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=choose_precision("auto", torch.device("cpu")) == "bf16")
+    alone = math.ceil(_CRITIC_FIRST * total)
     for step, x in enumerate(batches(images, epochs, rng)):
         falling = min(1.0, (1 - step / total) / _FALL)
         decoder_optimiser.param_groups[0]["lr"] = _RATE * falling
@@ -79,13 +81,15 @@ def sharpen(
             y = decoder(codes).float()
         loss, distance = _critic_loss(critic, x, y, rng, autocast)
         _descend(critic_optimiser, loss)
-        if step >= _CRITIC_FIRST * total:
+        if step >= alone:
             critic.requires_grad_(False)
             loss = loss + _descend(decoder_optimiser, _decoder_loss(decoder, critic, lens, x, codes, autocast))
             critic.requires_grad_(True)
+            # As for a generator: a short horizon first, or a short run's average would remember the blurred start.
+            kept = min(_AVERAGED, (1 + step - alone) / (10 + step - alone))
             with torch.no_grad():
                 for mean, now in zip(averaged.buffers(), decoder.parameters(), strict=True):
-                    mean.lerp_(now, 1 - _AVERAGED)
+                    mean.lerp_(now, 1 - kept)
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss of sharpening at step {step} is not finite: nothing was written")
         each(step + 1, total, distance)
