@@ -28,7 +28,7 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int
     grey_levels: float  # between a held-out image and what comes back of it, the mean of all values
     feature_distance: float  # between them, as in training
-    bits: float  # that a held-out image's code tells of it, on average
+    bits: float = 0.0  # that a held-out image's code tells of it, on average; format 1 has none
     features_sha256: str  # of the features file
     epochs: int
     seed: int

@@ -53,7 +53,8 @@ class Network(nn.Module):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Codes [N, channels, 8, 8] and the logarithms of their variances, in fp32."""
-        return _bounded(self.heads(self.trunk(images)))
+        means, logs = self.heads(self.trunk(images)).float().chunk(2, 1)
+        return means, logs.clamp(_LEAST, _MOST)
 
 
 class Autoencoder(nn.Module):
@@ -94,11 +95,6 @@ def drawn(codes: tuple[Tensor, Tensor], noise: Tensor) -> Tensor:
     """One draw of what a code may be: its mean, and `noise` of deviation 1 times its own deviation."""
     means, logs = codes
     return means + noise * (logs / 2).exp()
-
-
-def _bounded(heads: Tensor) -> tuple[Tensor, Tensor]:
-    means, logs = heads.float().chunk(2, 1)
-    return means, logs.clamp(_LEAST, _MOST)
 
 
 def _normed(layer: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
