@@ -23,6 +23,13 @@ def check_parent(target: Path) -> None:
         raise OutputError(f"{folder} is not a folder, so {target.name} can't be written there: make it first")
 
 
+def check_new_folder(target: Path) -> None:
+    """As `check_parent`, and raise OutputError if `target` is there and not an empty folder."""
+    check_parent(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError(f"{target} already exists: remove it or name another")
+
+
 @contextmanager
 def replacing(target: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield the path of a new, empty file beside `target`; on a clean exit it takes the target's place.
@@ -60,9 +67,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the parent is missing or unwritable, the target holds something, or the disk is full.
     """
-    check_parent(target)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(f"{target} already exists: remove it or name another")
+    check_new_folder(target)
     temporary: Path | None = None
     try:
         temporary = _beside(target)

@@ -85,6 +85,39 @@ def prepare(source: Path, size: int, channels: Channels | None, out: Path) -> No
 
 
 @main.command()
+@click.argument("data", type=FOLDER)
+@click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=0.25, help="Of the images, to keep.")
+@click.option("--out", type=FOLDER, required=True, help="The new dataset's folder.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+def select(data: Path, features_file: Path, share: float, out: Path, threads: int | None) -> None:
+    """Keep of DATA, which prepare made, the typical faces that are upright and look ahead.
+
+    A small generator draws them far better than all that there is. They are the images that are most like their own
+    mirror image and densest among others, as a network of features sees them; faint ones come last.
+
+    \b
+    Example: python -m train select data/faces64 --features my-features.safetensors --out data/ahead64
+    """
+    import torch
+
+    from train import selection
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with progress_bar() as bar:
+        task = bar.add_task("select", total=None)
+        card = selection.select(
+            data,
+            features_file,
+            out,
+            share=share,
+            each=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    say(f"{out}: {card.source}, sha256 {card.sha256}")
+
+
+@main.command()
 @click.option("--preset", help="A preset's name or a .toml file. With --resume the run's own is the default.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of the preset; repeatable.")
 @click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made.")

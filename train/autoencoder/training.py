@@ -133,11 +133,14 @@ def differences(autoencoder: Autoencoder, lens: Lens, images: Images) -> Differe
 
 def apart(wanted: list[Tensor], found: list[Tensor]) -> Tensor:
     """The mean square between two lists of maps, each place's values brought to one size (Zhang et al. 2018, LPIPS)."""
-    terms = [
-        weight * ((_unit(a) - _unit(b)).square() * _looked_at(a.shape[2])).mean()
-        for a, b, weight in zip(wanted, found, _MAPS, strict=True)
-    ]
+    terms = [weight * apart_each(a, b).mean() for a, b, weight in zip(wanted, found, _MAPS, strict=True)]
     return torch.stack(terms).sum()
+
+
+def apart_each(wanted: Tensor, found: Tensor) -> Tensor:
+    """The same of each pair of [N, C, side, side], in one map: [N]."""
+    distances: Tensor = ((unit(wanted) - unit(found)).square() * _looked_at(wanted.shape[2])).mean((1, 2, 3))
+    return distances
 
 
 def pixels_apart(x: Tensor, y: Tensor) -> Tensor:
@@ -173,7 +176,8 @@ def _looked_at(side: int) -> Tensor:
     return weights / weights.mean()
 
 
-def _unit(values: Tensor) -> Tensor:
+def unit(values: Tensor) -> Tensor:
+    """Maps [N, C, side, side] in fp32, each place's values brought to one size."""
     wide = values.float()
     unit: Tensor = wide / (wide.square().mean(1, keepdim=True) + _LEAST).sqrt()
     return unit

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 import msgspec
 import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from animegen.errors import DataError
@@ -26,7 +28,7 @@ RESIZE = "Pillow LANCZOS (antialiased)"
 GREY = "grey (ITU-R 601 luma)"  # Pillow's conversion of RGB to L
 
 
-class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """`dataset.json`: what lies in `images.npy` and how it came there."""
 
     format: int
@@ -38,6 +40,7 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str  # of the shape and the pixels, so the same pictures have the same hash wherever they lie
     broken: list[str]  # files that had a picture's extension and could not be decoded
     ignored: int  # files with another extension
+    chosen: str = ""  # which images of a larger dataset these are; empty: all that could be decoded
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,32 @@ def prepare(
             broken=broken,
             ignored=origin.ignored,
         )
-        (folder / "dataset.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
+        _write_card(folder, card)
     return card
+
+
+def keep(dataset: Dataset, chosen: NDArray[np.intp], out: Path, how: str) -> DatasetCard:
+    """Write the images with the indices `chosen` to the new folder `out`; `how` they were chosen is for the card.
+
+    Raises:
+        OutputError: `out` already holds something or can't be written; nothing is left behind.
+    """
+    images = dataset.images[chosen]
+    card = structs.replace(
+        dataset.card,
+        count=len(images),
+        source=f"{dataset.card.source}, {len(images):,} of {dataset.card.count:,}",
+        sha256=_hash(images),
+        chosen=how,
+    )
+    with replacing_folder(out) as folder:
+        np.save(folder / "images.npy", images)
+        _write_card(folder, card)
+    return card
+
+
+def _write_card(folder: Path, card: DatasetCard) -> None:
+    (folder / "dataset.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
 
 
 def _rule(origin: Origin, size: int, channels: Channels, *, fits: bool) -> str:
