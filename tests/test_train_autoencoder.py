@@ -23,7 +23,7 @@ from animegen.files import sha256
 from animegen.images import Images
 from train import checkpoint, penalty
 from train.autoencoder import file, training
-from train.autoencoder.network import SIDE, Autoencoder, Network
+from train.autoencoder.network import CHANNELS, SIDE, Autoencoder, Network
 from train.codes import CodeCritic, CodeGenerator
 from train.config import load_config
 from train.data import Dataset, prepare
@@ -37,8 +37,8 @@ from train.trainer import Trainer, to_uint8
 from train.unfold import start_from_model
 
 SMALL = ["generator.width=4", "generator.blocks=1", "generator.z_dim=8", "critic.width=4", "critic.blocks=1"]
-SMALL += ["n_critic=1", "batch_size=4", "code_channels=12"]
-CHANNELS = 12
+SMALL += ["n_critic=1", "batch_size=4", "code_values=40"]
+VALUES = 40
 LIMITS = ("--log-every", "1", "--threads", "1", "--precision", "fp32", "--device", "cpu")
 
 
@@ -70,7 +70,7 @@ def lens_file(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(data: Path, lens_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """An autoencoder's file, and what the command that made it said."""
     out = tmp_path_factory.mktemp("autoencoder") / "plain.safetensors"
-    command = ("autoencoder", "--data", data, "--features", lens_file, "--out", out, "--channels", "12")
+    command = ("autoencoder", "--data", data, "--features", lens_file, "--out", out, "--values", str(VALUES))
     command += ("--epochs", "8", "--threads", "1")
     done = run(sys.executable, "-m", "train", *command, "--licence", "CC0", cwd=ROOT)
     assert done.returncode == 0, done.stderr.decode()
@@ -96,7 +96,7 @@ def trainer(made: tuple[Path, str], images: Images, *settings: str) -> Trainer:
 
 def test_pictures_come_back(made: tuple[Path, str], data: Path) -> None:
     _, card = file.read(made[0])
-    assert (card.channels, card.trained_on, card.held_out, card.epochs, card.licence) == (12, 392, 8, 8, "CC0")
+    assert (card.values, card.trained_on, card.held_out, card.epochs, card.licence) == (VALUES, 392, 8, 8, "CC0")
     pixels = np.array(Dataset.open(data).images, np.float32)
     blind = np.abs(pixels - pixels.mean(0)).mean()  # of an autoencoder that draws the mean picture
     assert card.grey_levels < 0.6 * blind
@@ -112,33 +112,57 @@ def test_a_file_holds_the_autoencoder_exactly(made: tuple[Path, str], tmp_path: 
 
 def test_folding_keeps_what_was_learnt() -> None:
     torch.manual_seed(0)
-    network = Network(5)
+    network = Network()
     x = torch.rand(8, 3, 64, 64) * 2 - 1
     for _ in range(3):  # statistics that aren't those it starts with
         network.decoder(network.encode(x)[0])
     network.eval()
     with torch.no_grad():
-        codes, logs = network.encode(x)
-        images = network.decoder(codes)
-        autoencoder = Autoencoder(network)
+        maps, logs = network.encode(x)
+        images = network.decoder(maps)
+        autoencoder = Autoencoder(network, CHANNELS * SIDE**2)
+        autoencoder.fit(torch.randn(2000, CHANNELS, SIDE, SIDE))  # in all directions, so nothing is lost
         found = autoencoder.encode(x)  # weights as fp16 holds them
-        torch.testing.assert_close(found, (codes, logs), rtol=0.01, atol=0.01)
-        torch.testing.assert_close(autoencoder.decoder(codes), images, rtol=0.01, atol=0.01)
+        torch.testing.assert_close(found, (maps, logs), rtol=0.01, atol=0.01)
+        torch.testing.assert_close(autoencoder.decoder(autoencoder.codes(maps)), images, rtol=0.01, atol=0.01)
 
 
-def test_bits_are_what_a_code_tells(made: tuple[Path, str], lens_file: Path, data: Path) -> None:
+def test_bits_are_what_a_map_tells(made: tuple[Path, str], lens_file: Path, data: Path) -> None:
     (autoencoder, _), (lens, _) = file.read(made[0]), features.read(lens_file)
     images = Dataset.open(data).images
     x = to_input(np.array(images))
     means, logs = autoencoder.encode(x)
     assert means.shape == logs.shape == (400, CHANNELS, SIDE, SIDE)
-    torch.testing.assert_close(means, autoencoder.encoder(x))
+    torch.testing.assert_close(autoencoder.codes(means), autoencoder.encoder(x))
     known, unknown = Normal(means, (logs / 2).exp()), Normal(0.0, 1.0)
     told = kl_divergence(known, unknown).sum((1, 2, 3)).mean().item() / math.log(2)
     found = training.differences(autoencoder, lens, images)
     assert found.bits == pytest.approx(told, rel=1e-3)
-    levels = 127.5 * (x - autoencoder.decoder(means)).abs().mean().item()
+    levels = 127.5 * (x - autoencoder.decoder(autoencoder.codes(means))).abs().mean().item()
     assert found.grey_levels == pytest.approx(levels, rel=1e-3)
+
+
+def test_a_code_is_the_first_principal_components_of_a_map(made: tuple[Path, str], data: Path) -> None:
+    autoencoder, card = file.read(made[0])
+    x = to_input(np.array(Dataset.open(data).images))
+    maps = torch.cat([autoencoder.encode(side)[0] for side in (x, x.flip(3))])
+    codes = autoencoder.codes(maps)
+    assert codes.shape == (800, VALUES, 1, 1)
+    variances = torch.linalg.eigvalsh(torch.cov(maps.flatten(1).T)).flip(0)
+    clear = int((variances > 0.01 * variances[0]).sum())  # what varies less is hardly more than rounding
+    assert 3 < clear < VALUES
+    spread = torch.cov(codes.flatten(1)[:, :clear].T)
+    # But for the fiftieth of the images that was held out.
+    torch.testing.assert_close(spread, torch.eye(clear), rtol=0.0, atol=0.1)
+    torch.testing.assert_close(codes.mean(0).flatten(), torch.zeros(VALUES), rtol=0.0, atol=0.1)
+    assert card.variance == pytest.approx((variances[:VALUES].sum() / variances.sum()).item(), abs=0.02)
+    assert f"{card.variance:.0%}" in made[1]
+    # What a code leaves out of a map lies in none of its directions.
+    up, middle = autoencoder.decoder[:2]
+    rest = maps - middle(up(codes))
+    assert autoencoder.codes(rest + middle.bias).abs().max() < 0.1
+    kept = rest.flatten(1).square().sum() / (maps - middle.bias).flatten(1).square().sum()
+    assert 1 - kept.item() == pytest.approx(card.variance, abs=0.02)
 
 
 def test_sharpening_changes_what_is_drawn_and_no_code(made: tuple[Path, str], sharp: Path, data: Path) -> None:
@@ -175,7 +199,7 @@ def test_networks_of_codes_train_and_the_autoencoder_does_not(made: tuple[Path, 
     z = torch.randn(3, 8)
     tested.generator.eval()
     codes = tested.generator.judged(z)
-    assert codes.shape == (3, CHANNELS, SIDE, SIDE)
+    assert codes.shape == (3, VALUES, 1, 1)
     torch.testing.assert_close(tested.generator(z), file.read(made[0])[0].decoder(codes))
 
 
@@ -184,7 +208,7 @@ def test_the_slope_is_bounded_among_codes(made: tuple[Path, str], data: Path) ->
     assert penalty.form_for(tested.critic) == "closed form"
     codes = tested.critic.view(to_input(np.array(Dataset.open(data).images[:4])))
     gradient = penalty.input_gradient(tested.critic, codes)
-    assert gradient.shape == (4, CHANNELS, SIDE, SIDE)
+    assert gradient.shape == (4, VALUES, 1, 1)
     torch.testing.assert_close(gradient, penalty.double_backward(tested.critic, codes))
 
 
@@ -234,7 +258,7 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
         apart = np.abs(to_uint8(again.ema(z)).astype(int) - generator.sample(3, seed=0))
     assert apart.max() <= 1
     autoencoder, card = file.read(made[0])
-    autoencoder.decoder[0].bias += 1
+    autoencoder.decoder[2].bias += 1
     file.write(tmp_path / "other.safetensors", autoencoder, card)
     with pytest.raises(CheckpointError, match=r"another autoencoder than .*other\.safetensors"):
         start_from_model(model, trainer((tmp_path / "other.safetensors", ""), images))
@@ -258,8 +282,8 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
     ("settings", "words"),
     [
         (["autoencoder=nowhere.safetensors"], "python -m train autoencoder"),
-        (["code_channels=16"], "code_channels=12"),
-        (["autoencoder="], "code_channels are an autoencoder's"),
+        (["code_values=16"], "code_values=40"),
+        (["autoencoder="], "code_values are an autoencoder's"),
         (["generator.norm=none"], "generator.norm"),
         (["critic.norm=instance"], "critic.norm"),
         (["critic.features=some.safetensors"], "critic.features"),
@@ -282,6 +306,7 @@ def test_what_makes_no_autoencoder_is_refused(
         trainer((lens_file, ""), Dataset.open(data).images)
     given = ("autoencoder", "--data", data, "--features", lens_file)
     assert_error(train(*given, "--out", tmp_path / "faces.onnx"), 2, "extension '.onnx'", ".safetensors")
+    assert_error(train(*given, "--out", tmp_path / "faces.safetensors", "--values", 513), 2, "513 values", "512")
     wrong = ("autoencoder", "--data", data, "--features", made[0], "--out", tmp_path / "faces.safetensors")
     assert_error(train(*wrong), 2, "holds no features")
     sharpened = ("sharpen", made[0], "--features", lens_file, "--out", tmp_path / "faces.safetensors")

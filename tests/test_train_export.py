@@ -20,8 +20,9 @@ from animegen import OutputError, latents
 from train import checkpoint
 from train.config import ConfigError, load_config
 from train.errors import CheckpointError, ExportError
-from train.export import BATCHES, ExportGraph, build, directions, export, prove, set_standing_statistics, to_levels
+from train.export import BATCHES, ExportGraph, build, directions, export, prove, to_levels
 from train.networks import Generator
+from train.trained import set_standing_statistics
 
 
 @pytest.fixture(scope="module", params=["plain", "residual"])

@@ -162,7 +162,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_preset_trains_exports_and_samples(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The networks are the real ones; two images a batch, one step of each side and few latents for BatchNorm's
     # statistics keep it short.
-    monkeypatch.setattr("train.export._STANDING_BATCHES", 1)
+    monkeypatch.setattr("train.trained._STANDING_BATCHES", 1)
     session = open_session(
         folder / name,
         packed(load_config(name), folder),

@@ -15,8 +15,9 @@ from animegen import Generator as ShippedGenerator
 from animegen import catalog
 from animegen.latents import from_seeds
 from train.config import load_config
-from train.export import build, export, set_standing_statistics, to_levels
+from train.export import build, export, to_levels
 from train.networks import Generator
+from train.trained import set_standing_statistics
 from train.unfold import unfolded
 
 PLAIN = ["size=16", "generator.width=8", "generator.z_dim=8"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,44 +9,38 @@ import torch
 from torch import Tensor, nn
 
 from train.autoencoder import file
-from train.autoencoder.network import SIDE, Autoencoder
+from train.autoencoder.network import Autoencoder
 from train.config import Config
-from train.convolution import Convolution, TransposedConvolution
+from train.convolution import Pointwise
 from train.errors import ConfigError
-from train.layers import FLAT, STRIDE, Residual, init_critic, init_generator, init_residuals
+from train.layers import Residual, init_critic, init_generator, init_residuals, rectifier
 from train.processes import BatchNorm
 
-_SMALLEST = SIDE // STRIDE
-_KERNEL = 4  # of a doubling or a halving
+_DENSE = 1  # the kernel of a code's layers: it has a single place
 
 
 class CodeGenerator(nn.Module):
     """Latents float [N, z_dim] → images float [N, 3, 64, 64] in [−1, 1], by way of codes.
 
-    A dense layer to 4², a doubling to 8², residual blocks at both; then the autoencoder's decoder, which is frozen.
+    A perceptron with residual blocks, and then the autoencoder's decoder, which is frozen.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         own = config.generator
-        wide, narrow = STRIDE * own.width, own.width
         self.z_dim = own.z_dim
-        self.shape = (wide, _SMALLEST, _SMALLEST)
-        self.first = nn.Linear(own.z_dim, math.prod(self.shape), bias=False)
+        self.shape = (own.width, 1, 1)
+        self.first = nn.Linear(own.z_dim, own.width, bias=False)
         self.body = nn.Sequential(
-            BatchNorm(wide),
+            BatchNorm(own.width),
             nn.ReLU(),
-            *(Residual(wide, "batch", 0.0) for _ in range(own.blocks)),
-            TransposedConvolution(wide, narrow, _KERNEL, STRIDE, padding=1, bias=False),
-            BatchNorm(narrow),
-            nn.ReLU(),
-            *(Residual(narrow, "batch", 0.0) for _ in range(own.blocks)),
-            nn.Conv2d(narrow, config.code_channels, FLAT, padding=FLAT // 2),
+            *(Residual(own.width, "batch", 0.0, _DENSE) for _ in range(own.blocks)),
+            Pointwise(own.width, config.code_values, _DENSE),
         )
         for layer in self.modules():
             init_generator(layer, normed=True, slope=0.0)
         init_residuals(self)
-        self.decoder = Autoencoder.blank(config.code_channels).decoder
+        self.decoder = Autoencoder.blank(config.code_values).decoder
 
     def forward(self, z: Tensor) -> Tensor:
         """Images in [−1, 1] from latents."""
@@ -55,8 +48,8 @@ class CodeGenerator(nn.Module):
         return images
 
     def judged(self, z: Tensor) -> Tensor:
-        """What its critic is shown: the codes [N, code_channels, 8, 8]."""
-        codes: Tensor = self.body(self.first(z).unflatten(1, self.shape))
+        """What its critic is shown: the codes [N, code_values, 1, 1]."""
+        codes: Tensor = self.body(self.first(z)[:, :, None, None])
         return codes
 
     def layers(self) -> list[nn.Module]:
@@ -65,7 +58,7 @@ class CodeGenerator(nn.Module):
 
 
 class CodeCritic(nn.Module):
-    """Codes float [N, code_channels, 8, 8] → one unbounded value each: [N]. Its slope is bounded among codes."""
+    """Codes float [N, code_values, 1, 1] → one unbounded value each: [N]. Its slope is bounded among codes."""
 
     batched = False
     remembers = True
@@ -73,22 +66,18 @@ class CodeCritic(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         own = config.critic
-        narrow, wide = own.width, STRIDE * own.width
         self.chain = nn.Sequential(
-            nn.Conv2d(config.code_channels, narrow, FLAT, padding=FLAT // 2),
-            nn.LeakyReLU(own.slope),
-            *(Residual(narrow, "none", own.slope) for _ in range(own.blocks)),
-            Convolution(narrow, wide, _KERNEL, STRIDE, 1),
-            nn.LeakyReLU(own.slope),
-            *(Residual(wide, "none", own.slope) for _ in range(own.blocks)),
+            Pointwise(config.code_values, own.width, _DENSE),
+            rectifier(own.slope),
+            *(Residual(own.width, "none", own.slope, _DENSE) for _ in range(own.blocks)),
             nn.Flatten(),
-            nn.Linear(wide * _SMALLEST**2, 1),
+            nn.Linear(own.width, 1),
             nn.Flatten(0),
         )
         for layer in self.modules():
             init_critic(layer, normed=False, slope=own.slope)
         init_residuals(self)
-        self.encoder = Autoencoder.blank(config.code_channels).encoder
+        self.encoder = Autoencoder.blank(config.code_values).encoder
 
     def view(self, images: Tensor) -> Tensor:
         """What it values of images: their codes."""
@@ -113,10 +102,10 @@ def give(config: Config, generator: CodeGenerator, critic: CodeCritic) -> None:
         ConfigError: there is none, or one of other codes.
     """
     autoencoder, card = file.read(Path(config.autoencoder))
-    if card.channels != config.code_channels:
+    if card.values != config.code_values:
         raise ConfigError(
-            f"{config.autoencoder} makes codes of {card.channels} channels, and code_channels is "
-            f"{config.code_channels}: add --set code_channels={card.channels}"
+            f"{config.autoencoder} makes codes of {card.values} values, and code_values is {config.code_values}: "
+            f"add --set code_values={card.values}"
         )
     generator.decoder.load_state_dict(autoencoder.decoder.state_dict())
     critic.encoder.load_state_dict(autoencoder.encoder.state_dict())

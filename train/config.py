@@ -112,7 +112,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     flip: bool = True  # mirror half of the real images
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()  # DiffAugment
     autoencoder: str = ""  # a file of python -m train autoencoder: both networks work in its codes, and it draws
-    code_channels: Positive = 8  # of the autoencoder's codes
+    code_values: Positive = 128  # of the autoencoder's codes
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     generator: GeneratorConfig = GeneratorConfig()
     critic: CriticConfig = CriticConfig()
@@ -193,8 +193,8 @@ def _check(config: Config) -> None:
         _check_features(config)
     if config.autoencoder:
         _check_autoencoder(config)
-    elif config.code_channels != Config(preset="").code_channels:
-        raise ConfigError("code_channels are an autoencoder's: name its file with autoencoder, or leave them out")
+    elif config.code_values != Config(preset="").code_values:
+        raise ConfigError("code_values are an autoencoder's: name its file with autoencoder, or leave them out")
     if config.label_noise and config.objective != "dcgan":
         raise ConfigError(f"label_noise is for the objective dcgan: {config.objective} has no labels")
     if config.gamma and config.objective == "wgan-gp":

@@ -41,8 +41,23 @@ class TransposedConvolution(nn.ConvTranspose2d):
         return _plus_bias(_TransposedProduct.apply(x.bfloat16(), self.weight.bfloat16()), self.bias)
 
 
+class Pointwise(nn.Conv2d):
+    """A convolution of kernel 1 for images of a single place, where it is a dense layer, and computed as one.
+
+    In an exported graph it stays a convolution, which ONNX Runtime computes image by image.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, 1, 1] → [N, O, 1, 1]."""
+        if torch.compiler.is_exporting():
+            return super().forward(x)
+        return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
+
+
 def transpose(layer: nn.Conv2d, gradient: Tensor, size: torch.Size) -> Tensor:
     """The layer's transpose, without its bias: [N, O, h, w] → [N, C, *size], differentiable by the layer's weights."""
+    if isinstance(layer, Pointwise):
+        return (gradient.flatten(1) @ layer.weight.flatten(1))[:, :, None, None]
     doubled = list(size) == [STRIDE * side for side in gradient.shape[2:]]
     if doubled and _pays(layer, gradient, gradient.shape[2:]):
         product: Tensor = _TransposedProduct.apply(gradient.bfloat16(), layer.weight.bfloat16())

@@ -26,13 +26,14 @@ from animegen.files import check_parent, replacing, sha256
 from animegen.pictures import open_images
 from animegen.runtime import Session
 from animegen.seeds import Seeds
-from train import checkpoint, codes
+from train import checkpoint
 from train.config import Config, differences, to_mapping
 from train.errors import ConfigError, ExportError
 from train.graphs import halve, trace
-from train.layers import folded
-from train.networks import AnyGenerator, generator_of
+from train.layers import Plus, folded
+from train.networks import AnyGenerator
 from train.referee import Referee
+from train.trained import trained_generator
 
 Weights = Literal["fp32", "fp16"]
 
@@ -42,8 +43,6 @@ DIRECTIONS = 16
 # summation orders only; measured 0.0004 on the shipped network. fp16: weights of 11 bits; 1 bounds the uint8
 # images to one grey level.
 TOLERANCE: dict[Weights, float] = {"fp32": 0.02, "fp16": 1.0}
-_STANDING_BATCHES, _STANDING_BATCH_SIZE = 32, 128
-_STREAM_STANDING = 21
 
 
 class ExportGraph(nn.Module):
@@ -65,25 +64,13 @@ class ExportGraph(nn.Module):
                 transposed.weight.copy_(first.weight.T.reshape(generator.z_dim, *generator.shape))
             spread = [transposed]
             if first.bias is not None:
-                spread.append(_Plus(first.bias.detach().reshape(generator.shape)))
+                spread.append(Plus(first.bias.detach().reshape(generator.shape)))
         self.layers = nn.Sequential(*folded([*spread, *others]))
 
     def forward(self, z: Tensor) -> Tensor:
         """uint8 images; rounding is half to even in torch and in ONNX."""
         levels = to_levels(self.layers(z[:, :, None, None]))
         return levels.round().clamp(0, 255).to(torch.uint8)
-
-
-class _Plus(nn.Module):
-    """Adds a dense layer's bias, which has a value of its own at each place."""
-
-    def __init__(self, bias: Tensor) -> None:
-        super().__init__()
-        self.bias = nn.Buffer(bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
-        return x + self.bias
 
 
 def to_levels(images: Tensor) -> Tensor:
@@ -120,17 +107,12 @@ def export(
         raise ConfigError(f"{out} has the extension {out.suffix!r}: a model file ends in .onnx")
     check_parent(out)
     source = checkpoint.of(run)
-    saved = checkpoint.read_card(source)
     if referee is not None:
-        referee.check_size(saved.config.size)
-    generator = generator_of(saved.config)
-    checkpoint.load_ema(source, generator)
+        referee.check_size(checkpoint.read_card(source).config.size)
+    generator, saved = trained_generator(source, autoencoder)
     config = saved.config
     if autoencoder is not None:
-        codes.redraw(autoencoder, config, generator, checkpoint.state(source, "critic"))
         config = structs.replace(config, autoencoder=str(autoencoder))
-    generator.requires_grad_(False)
-    set_standing_statistics(generator, seed=saved.config.seed)
     model = build(generator, weights)
     parity = prove(model, generator, TOLERANCE[weights])
     card = ModelCard(
@@ -175,27 +157,6 @@ def _earlier(origin: checkpoint.Origin, last: Config) -> dict[str, Any]:
         "checkpoint_sha256": origin.checkpoint_sha256,
         "recipe": differences(origin.config, last),
     }
-
-
-@torch.no_grad()
-def set_standing_statistics(generator: AnyGenerator, *, seed: int) -> None:
-    """Give every BatchNorm the mean statistics of this generator's own activations, over 32 batches of 128 latents.
-
-    The running ones follow the trained weights, not their moving average (Brock et al. 2019, arXiv 1809.11096,
-    section 4.1, "standing statistics"). The generator is in evaluation mode afterwards.
-    """
-    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
-    if not norms:
-        generator.eval()
-        return
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all batches
-    generator.train()
-    rng = np.random.default_rng([seed, _STREAM_STANDING])
-    for _ in range(_STANDING_BATCHES):
-        generator.judged(torch.from_numpy(rng.standard_normal((_STANDING_BATCH_SIZE, generator.z_dim), np.float32)))
-    generator.eval()
 
 
 def directions(generator: AnyGenerator) -> tuple[tuple[float, ...], ...]:

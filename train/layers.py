@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from train.convolution import TransposedConvolution
+from train.convolution import Pointwise, TransposedConvolution
 from train.processes import BatchNorm
 
 STRIDE = 2
@@ -23,22 +23,30 @@ class Residual(nn.Module):
     arXiv 1706.02677, section 5.1), or without a norm the last convolution's (Zhang et al. 2019, arXiv 1901.09321).
     """
 
-    def __init__(self, channels: int, norm: str, slope: float) -> None:
+    def __init__(self, channels: int, norm: str, slope: float, kernel: int = FLAT) -> None:
         super().__init__()
         bias = norm in {"none", "spectral"}
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, FLAT, padding=FLAT // 2, bias=bias),
-            norm_of(norm, channels),
-            rectifier(slope),
-            nn.Conv2d(channels, channels, FLAT, padding=FLAT // 2, bias=bias),
-            norm_of(norm, channels),
-        )
+        convolution = Pointwise if kernel == 1 else nn.Conv2d
+        first, last = (convolution(channels, channels, kernel, padding=kernel // 2, bias=bias) for _ in range(2))
+        self.body = nn.Sequential(first, norm_of(norm, channels), rectifier(slope), last, norm_of(norm, channels))
         self.activation = rectifier(slope)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
         activated: Tensor = self.activation(x + self.body(x))
         return activated
+
+
+class Plus(nn.Module):
+    """Adds a bias that has a value of its own at each place."""
+
+    def __init__(self, bias: Tensor) -> None:
+        super().__init__()
+        self.bias = nn.Buffer(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return x + self.bias
 
 
 def upward(before: int, after: int, kernel: int, ends: list[int], *, bias: bool) -> TransposedConvolution:

@@ -138,8 +138,8 @@ def features(
 @click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made, of 64×64 pictures in colour.")
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--out", type=FOLDER, required=True, help="The autoencoder's file, NAME.safetensors.")
-@click.option("--channels", type=click.IntRange(1, 64), default=8, help="Of a code, at each of its 8×8 places.")
-@click.option("--bits", type=click.IntRange(min=1), default=800, help="That a code tells of its picture, on average.")
+@click.option("--values", type=click.IntRange(min=1), default=128, help="Of a code: so many principal components.")
+@click.option("--bits", type=click.IntRange(min=1), default=500, help="That a map tells of its picture, on average.")
 @click.option("--epochs", type=click.IntRange(min=1), default=6, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, order, mirroring and noise.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
@@ -149,7 +149,7 @@ def autoencoder(
     data: Path,
     features_file: Path,
     out: Path,
-    channels: int,
+    values: int,
     bits: int,
     epochs: int,
     seed: int,
@@ -159,9 +159,9 @@ def autoencoder(
 ) -> None:
     """Train the autoencoder in whose codes networks can work: fit --set autoencoder=NAME.safetensors.
 
-    Its encoder makes a code of a picture, and its decoder a picture of a code. The generator then makes codes, the
-    critic values them, and the decoder, which stays as it is, draws. With few bits a code is easy to make, and gives
-    less of its picture back.
+    Its encoder makes a map of 8×8 places of a picture, and of the map a code: its first principal components. Its
+    decoder makes a picture of a code. The generator then makes codes, the critic values them, and the decoder, which
+    stays as it is, draws. With few values a code is easy to make, and gives less of its picture back.
 
     \b
     Example: python -m train autoencoder --data data/faces64 --features my-features.safetensors \\
@@ -179,7 +179,7 @@ def autoencoder(
             data,
             features_file,
             out,
-            channels=channels,
+            values=values,
             bits=bits,
             epochs=epochs,
             seed=seed,
@@ -189,7 +189,7 @@ def autoencoder(
         )
     say(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB; the {card.held_out} held-out pictures come back within "
-        f"{card.grey_levels} grey levels on average, of {card.bits} bits each"
+        f"{card.grey_levels} grey levels on average; of maps of {card.bits} bits the codes keep {card.variance:.0%}"
     )
 
 
@@ -198,19 +198,28 @@ def autoencoder(
 @click.option("--data", type=FOLDER, required=True, help="The dataset that the autoencoder was trained on.")
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--out", type=FOLDER, required=True, help="The sharper autoencoder's file, NAME.safetensors.")
+@click.option("--run", type=FOLDER, help="A run of fit in its codes: what its generator draws is sharpened too.")
 @click.option("--epochs", type=click.IntRange(min=1), default=6, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the critic's weights, order, mirroring, noise.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
 def sharpen(
-    source: Path, data: Path, features_file: Path, out: Path, epochs: int, seed: int, threads: int | None
+    source: Path,
+    data: Path,
+    features_file: Path,
+    out: Path,
+    run: Path | None,
+    epochs: int,
+    seed: int,
+    threads: int | None,
 ) -> None:
     """Train the decoder of AUTOENCODER further, against a WGAN-GP's critic of pixels, until it draws sharp pictures.
 
     The codes stay the same, so a generator that was trained in them draws sharper too: export RUN --autoencoder NAME.
+    With --run the critic compares pictures with that generator's as well, and not only with what comes back of them.
 
     \b
     Example: python -m train sharpen my-autoencoder.safetensors --data data/faces64 \\
-                 --features my-features.safetensors --out my-sharp-autoencoder.safetensors
+                 --features my-features.safetensors --run runs/faces --out my-sharp-autoencoder.safetensors
     """
     import torch
 
@@ -227,6 +236,7 @@ def sharpen(
             out,
             epochs=epochs,
             seed=seed,
+            run=run,
             each=lambda step, steps, distance: bar.update(
                 task, completed=step, total=steps, distance=f"distance {distance:.2f}"
             ),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from train.codes import CodeCritic
-from train.convolution import Convolution, transpose
+from train.convolution import Convolution, Pointwise, transpose
 from train.layers import Residual
 
 Form = Literal["closed form", "double backward"]
@@ -86,7 +86,7 @@ def _chained(critic: nn.Module) -> nn.Module:
 
 def _can_reverse(layer: nn.Module) -> bool:
     # A spectral norm makes a layer a class of its own, whose weight is no constant.
-    if type(layer) in (nn.Conv2d, Convolution):
+    if type(layer) in (nn.Conv2d, Convolution, Pointwise):
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     if isinstance(layer, Residual):
         return all(_can_reverse(inner) for inner in (*layer.body, layer.activation))

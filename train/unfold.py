@@ -8,7 +8,7 @@ the file's images, and its norms are norms again. The critic starts from nothing
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from train.checkpoint import Origin
 from train.config import Config, differences, from_mapping
 from train.errors import CheckpointError
 from train.export import ExportGraph
-from train.layers import Residual
+from train.layers import Plus, Residual
 from train.networks import AnyGenerator, generator_of
 from train.trainer import Trainer
 
@@ -80,25 +80,29 @@ def unfolded(model: onnx.ModelProto, config: Config) -> AnyGenerator:
     generator = generator_of(config)
     folded = ExportGraph(copy.deepcopy(generator).eval()).requires_grad_(False)
     convolutions = [layer for layer in folded.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
-    weights = _weights(model)
+    stored = _stored(model)
+    weights = _weights(model, stored)
     if [tuple(weight.shape) for weight, _ in weights] != [tuple(layer.weight.shape) for layer in convolutions]:
         raise CheckpointError("the model's graph isn't that of the generator in its card: it can't be trained further")
     for layer, (weight, bias) in zip(convolutions, weights, strict=True):
         layer.weight.copy_(weight)
-        assert layer.bias is not None
-        layer.bias.copy_(bias)
+        if layer.bias is not None:
+            layer.bias.copy_(bias)
+    for own, value in zip(_sums(generator), _added(model, stored), strict=True):
+        own.bias.copy_(value.reshape(own.bias.shape))
     pairs = list(_pairs(generator))
     normed = [layer for (_, norm), layer in zip(pairs, convolutions, strict=True) if norm is not None]
     moments = iter(_moments(folded, normed, generator.z_dim, config.seed))
     with torch.no_grad():
         for (trained, norm), layer in zip(pairs, convolutions, strict=True):
-            assert layer.bias is not None
             weight = layer.weight.flatten(1).T if isinstance(trained, nn.Linear) else layer.weight
             trained.weight.copy_(weight)
             if norm is None:
-                assert trained.bias is not None
-                trained.bias.copy_(layer.bias)
+                if trained.bias is not None:
+                    assert layer.bias is not None
+                    trained.bias.copy_(layer.bias)
                 continue
+            assert layer.bias is not None
             mean, deviation = next(moments)
             norm.weight.copy_((deviation**2 + norm.eps).sqrt())
             norm.bias.copy_(mean)
@@ -124,19 +128,38 @@ def _read(path: Path) -> tuple[onnx.ModelProto, ModelCard, Config]:
     return model, card, config
 
 
-def _weights(model: onnx.ModelProto) -> list[tuple[Tensor, Tensor]]:
-    """Weight and bias of each convolution of the graph, in its order; fp16 ones as fp32."""
+def _stored(model: onnx.ModelProto) -> dict[str, Tensor]:
+    """The graph's constants by the names that its nodes know them by, in fp32."""
     stored = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Cast" and node.input[0] in stored:
             stored[node.output[0]] = stored[node.input[0]]
+    return {
+        name: torch.from_numpy(np.array(value, np.float32)) for name, value in stored.items() if value.dtype.kind == "f"
+    }
+
+
+def _added(model: onnx.ModelProto, stored: Mapping[str, Tensor]) -> list[Tensor]:
+    """What is added at each place of a map, in the graph's order."""
+    added = [
+        stored[name] for node in model.graph.node if node.op_type == "Add" for name in node.input if name in stored
+    ]
+    return [value for value in added if value.dim() >= 3]
+
+
+def _sums(generator: AnyGenerator) -> list[Plus]:
+    return [layer for layer in generator.layers() if isinstance(layer, Plus)]
+
+
+def _weights(model: onnx.ModelProto, stored: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias of each convolution of the graph, in its order."""
     found = []
     for node in model.graph.node:
         if node.op_type in {"Conv", "ConvTranspose"}:
-            weight = torch.from_numpy(np.array(stored[node.input[1]], np.float32))
+            weight = stored[node.input[1]]
             bias = torch.zeros(weight.shape[0 if node.op_type == "Conv" else 1])  # the exporter drops one of zeros
             if len(node.input) > 2:
-                bias = torch.from_numpy(np.array(stored[node.input[2]], np.float32))
+                bias = stored[node.input[2]]
             found.append((weight, bias))
     return found
 

@@ -12,7 +12,7 @@ from train import weights
 from train.autoencoder.network import Autoencoder
 from train.errors import ConfigError
 
-FORMAT = 2
+FORMAT = 3
 
 
 class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +20,7 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["autoencoder"]
     format: int
-    channels: int  # of a code
+    values: int = 0  # of a code; not in formats 1 and 2
     data: str
     data_images: int
     data_sha256: str
@@ -28,7 +28,8 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int
     grey_levels: float  # between a held-out image and what comes back of it, the mean of all values
     feature_distance: float  # between them, as in training
-    bits: float = 0.0  # that a held-out image's code tells of it, on average; format 1 has none
+    bits: float = 0.0  # that a held-out image's map tells of it, on average; not in format 1
+    variance: float = 0.0  # of the maps of the images that it was trained on, the share that codes keep
     features_sha256: str  # of the features file
     epochs: int
     seed: int
@@ -38,6 +39,7 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     sharpened: int = 0  # epochs in which its decoder learnt on against a critic of pixels
     from_sha256: str = ""  # of the file that was sharpened
+    run_sha256: str = ""  # of the checkpoint whose generator's codes the critic saw, if any
 
 
 def write(path: Path, autoencoder: Autoencoder, card: AutoencoderCard) -> None:
@@ -59,7 +61,7 @@ def read(path: Path) -> tuple[Autoencoder, AutoencoderCard]:
         card = weights.read_card(path, AutoencoderCard)
         if card.format != FORMAT:
             raise ConfigError(f"{path} has autoencoder format {card.format}, and this version reads {FORMAT}")
-        autoencoder = Autoencoder.blank(card.channels)
+        autoencoder = Autoencoder.blank(card.values)
         autoencoder.load_state_dict(load_file(path))
     except weights.UNREADABLE as error:
         raise ConfigError(f"{path} holds no autoencoder ({error}): make it with python -m train autoencoder") from error

@@ -11,14 +11,16 @@ from msgspec import structs
 
 from animegen.files import check_parent, sha256
 from animegen.images import Images
+from train import checkpoint
 from train.autoencoder import sharpening, training
 from train.autoencoder.file import FORMAT, AutoencoderCard, read, write
-from train.autoencoder.network import SIZE
-from train.checkpoint import code_revision
+from train.autoencoder.network import CHANNELS, SIDE, SIZE
+from train.codes import CodeGenerator
 from train.data import Dataset
 from train.errors import ConfigError
 from train.features import file as features
 from train.tagger.training import minutes_since
+from train.trained import trained_generator
 from train.weights import SUFFIX
 
 _HELD_OUT = 0.02  # of the images
@@ -29,7 +31,7 @@ def train_autoencoder(
     features_file: Path,
     out: Path,
     *,
-    channels: int,
+    values: int,
     bits: int,
     epochs: int,
     seed: int,
@@ -40,23 +42,25 @@ def train_autoencoder(
     """Train on the packed dataset `data`, but for a random fiftieth of it, and write `out`.
 
     Raises:
-        ConfigError: `out` isn't a .safetensors file, images of another shape or too few, or no features in
-            `features_file`.
+        ConfigError: `out` isn't a .safetensors file, images of another shape or too few, more values than a map
+            has, or no features in `features_file`.
         DataError: no dataset.
         TrainingError: the loss is no longer finite.
         OutputError: the file can't be written.
     """
     _check_out(out)
-    began, code = time.perf_counter(), code_revision()  # read now: the checkout may move on
+    if values > CHANNELS * SIDE**2:
+        raise ConfigError(f"a code of {values} values is none: a map has {CHANNELS * SIDE**2}, take at most so many")
+    began, code = time.perf_counter(), checkpoint.code_revision()  # read now: the checkout may move on
     dataset = _open(data)
     lens, _ = features.read(features_file)
     used, kept = _divided(dataset, seed)
-    autoencoder = training.fit(used, lens, channels=channels, bits=bits, epochs=epochs, seed=seed, each=each)
+    autoencoder, share = training.fit(used, lens, values=values, bits=bits, epochs=epochs, seed=seed, each=each)
     found = training.differences(autoencoder, lens, kept)
     card = AutoencoderCard(
         kind="autoencoder",
         format=FORMAT,
-        channels=channels,
+        values=values,
         data=dataset.card.source,
         data_images=dataset.card.count,
         data_sha256=dataset.card.sha256,
@@ -65,6 +69,7 @@ def train_autoencoder(
         grey_levels=round(found.grey_levels, 2),
         feature_distance=round(found.features, 4),
         bits=round(found.bits, 1),
+        variance=round(share, 3),
         features_sha256=sha256(features_file),
         epochs=epochs,
         seed=seed,
@@ -85,26 +90,32 @@ def sharpen_autoencoder(
     *,
     epochs: int,
     seed: int,
+    run: Path | None = None,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> AutoencoderCard:
     """Train the decoder of the autoencoder in `path` further, against a critic, on the same images, and write `out`.
 
+    With a `run` of a generator of its codes the critic also sees what is drawn from those.
+
     Raises:
-        ConfigError: `out` isn't a .safetensors file, `path` holds no autoencoder or one of other images, or no
-            features in `features_file`.
+        ConfigError: `out` isn't a .safetensors file, `path` holds no autoencoder or one of other images, no features in
+            `features_file`, or `run` is one of pixels or other codes.
+        CheckpointError: no checkpoint in `run`.
         DataError: no dataset.
         TrainingError: a value is no longer finite.
         OutputError: the file can't be written.
     """
     _check_out(out)
-    began, code = time.perf_counter(), code_revision()
+    began, code = time.perf_counter(), checkpoint.code_revision()
     autoencoder, before = read(path)
     dataset = _open(data)
     if dataset.card.sha256 != before.data_sha256:
         raise ConfigError(f"{path} was trained on other images ({before.data}): sharpen it on the same ones")
     lens, _ = features.read(features_file)
     used, kept = _divided(dataset, before.seed)
-    sharper = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
+    generator = None if run is None else trained_generator(run, path)[0]
+    assert generator is None or isinstance(generator, CodeGenerator)
+    sharper = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, generator=generator, each=each)
     found = training.differences(sharper, lens, kept)
     card = structs.replace(
         before,
@@ -115,6 +126,7 @@ def sharpen_autoencoder(
         code=code,
         sharpened=before.sharpened + epochs,
         from_sha256=sha256(path),
+        run_sha256="" if run is None else sha256(checkpoint.of(run)),
     )
     write(out, sharper, card)
     return card

@@ -1,6 +1,6 @@
 """Training the autoencoder: an image comes back with its pixels, and with what a network of features sees in it.
 
-All that within a budget: the codes tell so many bits of an image (the divergence of what is known of a code from what
+All that within a budget: a map tells so many bits of an image (the divergence of what is known of a map from what
 is known of none, Kingma & Welling 2014, equation 10), and the price of a bit moves until they do (as in ControlVAE,
 Shao et al. 2020, arXiv 2004.05988). Differences in the middle of an image, where a face has its eyes, count most.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from animegen.images import Images
-from train.autoencoder.network import SIDE, Autoencoder, Network, drawn
+from train.autoencoder.network import CHANNELS, SIDE, Autoencoder, Network, drawn
 from train.devices import choose_precision
 from train.errors import ConfigError, TrainingError
 from train.features.lens import Lens
@@ -40,15 +40,16 @@ def fit(
     images: Images,
     lens: Lens,
     *,
-    channels: int,
+    values: int,
     bits: int,
     epochs: int,
     seed: int,
     each: Callable[[int, int, float], None] = lambda *_: None,
-) -> Autoencoder:
+) -> tuple[Autoencoder, float]:
     """Train on uint8 [N, 64, 64, 3], half of them mirrored; `each` is told steps, of how many, and the loss.
 
-    The codes of an image tell so many `bits` of it, on average and at the most.
+    The map of an image tells so many `bits` of it, on average and at the most. Codes are the first principal components
+    of maps, so many `values`; their share of the variance is returned beside the autoencoder.
 
     Raises:
         ConfigError: fewer images than a batch of them.
@@ -57,7 +58,7 @@ def fit(
     total = steps_of(len(images), epochs)
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, _STREAM])
-    network = Network(channels).to(memory_format=torch.channels_last)
+    network = Network().to(memory_format=torch.channels_last)
     lens.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         network.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True
@@ -67,7 +68,7 @@ def fit(
     )
     price = _PRICE
     for step, x in enumerate(batches(images, epochs, rng)):
-        loss, told = _loss(network, lens, x, noise_for(channels, rng))
+        loss, told = _loss(network, lens, x, noise_for(rng))
         each(step + 1, total, loss.item())
         loss = loss + price * told
         if not torch.isfinite(loss):
@@ -77,7 +78,10 @@ def fit(
         optimiser.step()
         schedule.step()
         price *= math.exp(_HASTE * max(-1.0, min(1.0, told.item() / (bits * math.log(2)) - 1)))
-    return Autoencoder(network)
+    autoencoder = Autoencoder(network, values).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        maps = [autoencoder.encode(side)[0] for x in _parts(images) for side in (x, x.flip(3))]
+        return autoencoder, autoencoder.fit(torch.cat(maps))
 
 
 def steps_of(count: int, epochs: int) -> int:
@@ -102,14 +106,14 @@ def batches(images: Images, epochs: int, rng: np.random.Generator) -> Iterator[T
             yield x
 
 
-def noise_for(channels: int, rng: np.random.Generator) -> Tensor:
-    """Of deviation 1, for a batch's codes: [BATCH, channels, SIDE, SIDE]."""
-    return torch.from_numpy(rng.standard_normal((BATCH, channels, SIDE, SIDE), np.float32))
+def noise_for(rng: np.random.Generator) -> Tensor:
+    """Of deviation 1, for a batch's maps: [BATCH, CHANNELS, SIDE, SIDE]."""
+    return torch.from_numpy(rng.standard_normal((BATCH, CHANNELS, SIDE, SIDE), np.float32))
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How far images come back from themselves, and what their codes tell of them."""
+    """How far images come back from themselves, and what their maps tell of them."""
 
     grey_levels: float  # the mean absolute difference
     features: float
@@ -120,15 +124,17 @@ class Differences:
 def differences(autoencoder: Autoencoder, lens: Lens, images: Images) -> Differences:
     """The means over uint8 [N, 64, 64, 3]."""
     found = np.zeros(3)
-    for first in range(0, len(images), _PART):
-        x = to_input(np.array(images[first : first + _PART])).contiguous(memory_format=torch.channels_last)
-        codes = autoencoder.encode(x)
-        y = autoencoder.decoder(codes[0])
-        levels = (x - y).abs().mean().item() * 127.5
-        found += np.array([levels, apart(lens.maps(x), lens.maps(y)).item(), _told(codes).item() / math.log(2)]) * len(
-            x
-        )
+    for x in _parts(images):
+        maps = autoencoder.encode(x)
+        y = autoencoder.decoder(autoencoder.codes(maps[0]))
+        levels, features = (x - y).abs().mean().item() * 127.5, apart(lens.maps(x), lens.maps(y)).item()
+        found += np.array([levels, features, _told(maps).item() / math.log(2)]) * len(x)
     return Differences(*(found / len(images)).tolist())
+
+
+def _parts(images: Images) -> Iterator[Tensor]:
+    for first in range(0, len(images), _PART):
+        yield to_input(np.array(images[first : first + _PART])).contiguous(memory_format=torch.channels_last)
 
 
 def apart(wanted: list[Tensor], found: list[Tensor]) -> Tensor:
@@ -150,19 +156,19 @@ def pixels_apart(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _loss(network: Network, lens: Lens, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the images come back from themselves, and what their codes tell, in nats an image."""
+    """How far the images come back from themselves, and what their maps tell, in nats an image."""
     bf16 = choose_precision("auto", x.device) == "bf16"
     with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-        codes = network.encode(x)
-        y = network.decoder(drawn(codes, noise)).float()
+        maps = network.encode(x)
+        y = network.decoder(drawn(maps, noise)).float()
         with torch.no_grad():
             wanted = lens.maps(x)
         features = apart(wanted, lens.maps(y))
-    return pixels_apart(x, y) + FEATURES * features, _told(codes)
+    return pixels_apart(x, y) + FEATURES * features, _told(maps)
 
 
-def _told(codes: tuple[Tensor, Tensor]) -> Tensor:
-    means, logs = codes
+def _told(maps: tuple[Tensor, Tensor]) -> Tensor:
+    means, logs = maps
     told: Tensor = (means.square() + logs.exp() - 1 - logs).sum((1, 2, 3)).mean() / 2
     return told
 
