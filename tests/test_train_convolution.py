@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from train import convolution, penalty
 from train.config import load_config
-from train.convolution import Convolution, TransposedConvolution
+from train.convolution import Convolution, Pointwise, TransposedConvolution
 from train.networks import initial_networks
 
 
@@ -117,3 +117,17 @@ def test_the_penalty_s_closed_form_takes_products_too(products: None) -> None:
     with torch.autocast("cpu", enabled=False):
         expected = penalty.double_backward(critic, x)
     assert (found - expected).norm() < 0.05 * expected.norm()
+
+
+def test_a_layer_of_one_place_is_torch_s_and_so_is_its_transpose() -> None:
+    torch.manual_seed(0)
+    own, plain = Pointwise(5, 7, 1), nn.Conv2d(5, 7, 1)
+    plain.load_state_dict(own.state_dict())
+    x, gradient = torch.randn(3, 5, 1, 1), torch.randn(3, 7, 1, 1)
+    torch.testing.assert_close(own(x), plain(x))
+    found = convolution.transpose(own, gradient, x.shape[2:])
+    torch.testing.assert_close(found, convolution.transpose(plain, gradient, x.shape[2:]))
+    # ONNX Runtime's matrix product picks another kernel for another number of rows, its convolution doesn't.
+    program = torch.onnx.export(own.eval(), (x,), dynamo=True, verbose=False)
+    assert program is not None
+    assert {node.op_type for node in program.model_proto.graph.node} == {"Conv"}

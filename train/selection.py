@@ -31,6 +31,7 @@ from train.tagger.training import to_input
 _SYMMETRIC = (1, 2)  # the maps compared with the mirror image's, of 16² and 8²
 _DENSE = 2  # the map whose density counts, of 8²: an eye is as large as a place of it
 _DIRECTIONS = 256  # the ones of that map that vary most, each with its own variance; the rest have one
+_STILL = 1e-6  # of the largest variance: no direction has less
 _MIDDLE = (3, 13)  # sixteenths of a side, across and down: where a face is
 FAINT = 38.0  # grey levels by which the middle's pixels deviate: a fainter image is chosen last
 _PART = 256
@@ -112,11 +113,13 @@ def _strangeness(parts: list[Tensor], fitted: Tensor) -> NDArray[np.float32]:
     inside = known @ directions
     variances = inside.square().mean(0)
     rest = (known.square().sum() - inside.square().sum()) / len(known) / max(1, known.shape[1] - len(variances))
+    least = _STILL * variances.max()  # fewer images than directions leave others still
+    variances, rest = variances.clamp(min=least), rest.clamp(min=least)
     found: list[Tensor] = []
     for part in parts:
         centred = part.float() - mean
         inside = centred @ directions
-        outside = centred.square().sum(1) - inside.square().sum(1)
+        outside = (centred.square().sum(1) - inside.square().sum(1)).clamp(min=0)
         found.append((inside.square() / variances).sum(1) + outside / rest)
     strangeness: NDArray[np.float32] = torch.cat(found).numpy()
     return strangeness
