@@ -200,7 +200,7 @@ def autoencoder(
 @click.option("--out", type=FOLDER, required=True, help="The sharper autoencoder's file, NAME.safetensors.")
 @click.option("--run", type=FOLDER, help="A run of fit in its codes: what its generator draws is sharpened too.")
 @click.option("--epochs", type=click.IntRange(min=1), default=6, help="Passes over the pictures.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the critic's weights, order, mirroring, noise.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the critic's weights, order and mirroring.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
 def sharpen(
     source: Path,

@@ -81,14 +81,15 @@ def unfolded(model: onnx.ModelProto, config: Config) -> AnyGenerator:
     folded = ExportGraph(copy.deepcopy(generator).eval()).requires_grad_(False)
     convolutions = [layer for layer in folded.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
     stored = _stored(model)
-    weights = _weights(model, stored)
-    if [tuple(weight.shape) for weight, _ in weights] != [tuple(layer.weight.shape) for layer in convolutions]:
+    weights, added, sums = _weights(model, stored), _added(model, stored), _sums(generator)
+    shapes = [tuple(layer.weight.shape) for layer in convolutions]
+    if [tuple(weight.shape) for weight, _ in weights] != shapes or len(added) != len(sums):
         raise CheckpointError("the model's graph isn't that of the generator in its card: it can't be trained further")
     for layer, (weight, bias) in zip(convolutions, weights, strict=True):
         layer.weight.copy_(weight)
         if layer.bias is not None:
             layer.bias.copy_(bias)
-    for own, value in zip(_sums(generator), _added(model, stored), strict=True):
+    for own, value in zip(sums, added, strict=True):
         own.bias.copy_(value.reshape(own.bias.shape))
     pairs = list(_pairs(generator))
     normed = [layer for (_, norm), layer in zip(pairs, convolutions, strict=True) if norm is not None]
