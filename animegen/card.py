@@ -36,6 +36,7 @@ class ModelCard:
         quality: measured figures with their protocol; empty when nothing was measured.
         earlier: the runs that it started from, oldest first: each one's steps, the images seen by its end, its data and
             commit, and how its recipe differs, as `key: its value → the value in recipe`.
+        autoencoder: of a generator of codes, what the file says whose decoder draws, with that file's sha256.
         directions: unit vectors in latent space along which images change most, strongest first.
         latent_law: how a seed becomes a latent.
         format_version: of this card.
@@ -57,6 +58,7 @@ class ModelCard:
     parity: Mapping[str, Any]
     quality: Mapping[str, Any] = field(default_factory=dict)
     earlier: tuple[Mapping[str, Any], ...] = ()
+    autoencoder: Mapping[str, Any] = field(default_factory=dict)
     directions: tuple[tuple[float, ...], ...] = ()
     latent_law: str = LATENT_LAW
     format_version: int = FORMAT_VERSION
@@ -126,6 +128,7 @@ class ModelCard:
             "latent_law": values.get("latent_law", LATENT_LAW) == LATENT_LAW,
             "name": isinstance(values["name"], str) and values["name"] != "",
             "earlier": isinstance(earlier, list) and all(isinstance(run, dict) for run in earlier),
+            "autoencoder": isinstance(values.get("autoencoder", {}), dict),
             "directions": isinstance(directions, list) and all(_is_vector(v, values["z_dim"]) for v in directions),
         }
         wrong = [f"{key} {repr(values[key])[:80]}" for key, right in checks.items() if not right]
@@ -166,7 +169,7 @@ def _rows(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         if isinstance(value, Mapping):
             if value:
                 yield from _rows(value, f"{prefix}{key}.")
-            else:
+            elif key != "autoencoder":
                 yield prefix + key, "not measured"
         elif key == "directions":
             yield prefix + key, str(len(value))

@@ -62,6 +62,7 @@ def changed(key: str, text: str | None) -> dict[str, str]:
         (changed("directions", "[[1, 2]]"), "directions"),
         (changed("directions", "3"), "directions 3"),
         (changed("earlier", "[3]"), "earlier"),
+        (changed("autoencoder", "3"), "autoencoder 3"),
     ],
 )
 def test_cards_that_cannot_be_believed(metadata: dict[str, str], words: str) -> None:
@@ -81,6 +82,12 @@ def test_the_runs_before_it_stand_on_the_page() -> None:
     assert rows["earlier.0.recipe"] == "batch_size: 8 → 16, seed: 0 → 1"
     assert "earlier" not in dict(tiny_card().rows())
     assert ModelCard.from_metadata(card.to_metadata(), origin="model.onnx").rows() == card.rows()
+
+
+def test_what_draws_is_told_of_generators_of_codes() -> None:
+    rows = dict(tiny_card(autoencoder={"sha256": "ab", "values": 64}).rows())
+    assert (rows["autoencoder.sha256"], rows["autoencoder.values"]) == ("ab", "64")
+    assert "autoencoder" not in dict(tiny_card().rows())
 
 
 def test_a_card_for_people() -> None:

@@ -6,6 +6,7 @@ import math
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import plain_faces
 import pytest
@@ -241,11 +242,14 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
         images = generator.sample(5, seed=0)
         assert images.shape == (5, 64, 64, 3)
         assert np.array_equal(images[3:], generator.sample(2, seed=3))
+        drawn_by = generator.card.autoencoder
+    assert drawn_by == {"sha256": sha256(made[0]), **msgspec.to_builtins(file.read(made[0])[1])}
     redrawn = tmp_path / "redrawn.onnx"
     done = train("export", tmp_path / "whole", "--out", redrawn, "--autoencoder", sharp)
     assert done.returncode == 0, done.stderr.decode()
     with animegen.Generator.load(redrawn, device="cpu") as generator:
         assert generator.card.recipe["autoencoder"] == str(sharp)
+        assert generator.card.autoencoder["sha256"] == sha256(sharp)
         assert not np.array_equal(generator.sample(5, seed=0), images)
     seen = tmp_path / "seen.safetensors"
     sharpen = ("sharpen", made[0], "--data", data, "--features", lens_file, "--epochs", "1", "--out", seen)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
+from animegen.files import sha256
 from train.autoencoder import file
 from train.autoencoder.network import Autoencoder
 from train.config import Config
@@ -121,10 +124,29 @@ def redraw(path: Path, config: Config, generator: nn.Module, critic: Mapping[str
         raise ConfigError(f"{path} can't be drawn with: the run's generator makes pixels, not codes")
     autoencoder, _ = file.read(path)
     own = {name: value for name, value in critic.items() if name.startswith("encoder.")}
-    given = {f"encoder.{name}": value for name, value in autoencoder.encoder.state_dict().items()}
-    if own.keys() != given.keys() or any(not torch.equal(own[name], given[name]) for name in own):
+    if not _same(own, {f"encoder.{name}": value for name, value in autoencoder.encoder.state_dict().items()}):
         raise ConfigError(
             f"{path} makes other codes than {config.autoencoder}, which the run was trained with: take one that "
             "python -m train sharpen made of it"
         )
     generator.decoder.load_state_dict(autoencoder.decoder.state_dict())
+
+
+def drawn_by(path: Path, generator: nn.Module) -> dict[str, Any]:
+    """What the autoencoder in `path` says of itself, and its sha256, if it is what draws for this generator; or {}.
+
+    A run keeps the decoder that it was given, and the file may have gone or changed since.
+    """
+    if not isinstance(generator, CodeGenerator):
+        return {}
+    try:
+        autoencoder, card = file.read(path)
+    except ConfigError:
+        return {}
+    if not _same(generator.decoder.state_dict(), autoencoder.decoder.state_dict()):
+        return {}
+    return {"sha256": sha256(path), **msgspec.to_builtins(card)}
+
+
+def _same(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
+    return own.keys() == given.keys() and all(torch.equal(own[name], given[name]) for name in own)

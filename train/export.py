@@ -26,7 +26,7 @@ from animegen.files import check_parent, replacing, sha256
 from animegen.pictures import open_images
 from animegen.runtime import Session
 from animegen.seeds import Seeds
-from train import checkpoint
+from train import checkpoint, codes
 from train.config import Config, differences, to_mapping
 from train.errors import ConfigError, ExportError
 from train.graphs import halve, trace
@@ -134,6 +134,7 @@ def export(
         provenance=provenance,
         code_revision=saved.code,
         earlier=tuple(_earlier(origin, config) for origin in saved.origins),
+        autoencoder=codes.drawn_by(Path(config.autoencoder), generator),
         checkpoint_sha256=sha256(source),
         parity={"weights": weights, **parity},
         directions=directions(generator),
