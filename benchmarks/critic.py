@@ -1,6 +1,6 @@
 """How soon a fresh critic of a recipe tells the images of a finished generator from real ones.
 
-    python benchmarks/critic.py --model models/anime-face-64.onnx --data data/faces64 --set critic.width=64
+    python benchmarks/critic.py --model models/anime-pixels-64.onnx --data data/faces64 --set critic.width=64
 
 The generator stands still; the critic learns as in training, from all images but 2,000. Of these and of 2,000 new
 images of the generator, the share of pairs is printed in which the critic values the real one higher: 0.5 is blind, 1

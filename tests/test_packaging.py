@@ -28,6 +28,7 @@ def test_the_wheel_holds_the_product_and_its_model(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {"animegen/__init__.py", "animegen/py.typed", "animegen/models/anime-face-64.onnx"} <= names
+    assert "animegen/models/anime-pixels-64.onnx" in names
     shipped = {"animegen/models/extractors/anime-tagger.onnx", "animegen/models/references/anime-faces.npz"}
     assert shipped <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"animegen"}  # no train/, no tests/

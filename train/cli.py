@@ -87,7 +87,7 @@ def prepare(source: Path, size: int, channels: Channels | None, out: Path) -> No
 @main.command()
 @click.argument("data", type=FOLDER)
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
-@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=0.25, help="Of the images, to keep.")
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=0.2, help="Of the images, to keep.")
 @click.option("--out", type=FOLDER, required=True, help="The new dataset's folder.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
 def select(data: Path, features_file: Path, share: float, out: Path, threads: int | None) -> None:

@@ -112,7 +112,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     flip: bool = True  # mirror half of the real images
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()  # DiffAugment
     autoencoder: str = ""  # a file of python -m train autoencoder: both networks work in its codes, and it draws
-    code_values: Positive = 128  # of the autoencoder's codes
+    code_values: Positive = 96  # of the autoencoder's codes
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     generator: GeneratorConfig = GeneratorConfig()
     critic: CriticConfig = CriticConfig()

@@ -138,7 +138,7 @@ def features(
 @click.option("--data", type=FOLDER, required=True, help="A dataset that prepare made, of 64×64 pictures in colour.")
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--out", type=FOLDER, required=True, help="The autoencoder's file, NAME.safetensors.")
-@click.option("--values", type=click.IntRange(min=1), default=128, help="Of a code: so many principal components.")
+@click.option("--values", type=click.IntRange(min=1), default=96, help="Of a code: so many principal components.")
 @click.option("--bits", type=click.IntRange(min=1), default=500, help="That a map tells of its picture, on average.")
 @click.option("--epochs", type=click.IntRange(min=1), default=6, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, order, mirroring and noise.")
@@ -198,7 +198,6 @@ def autoencoder(
 @click.option("--data", type=FOLDER, required=True, help="The dataset that the autoencoder was trained on.")
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--out", type=FOLDER, required=True, help="The sharper autoencoder's file, NAME.safetensors.")
-@click.option("--run", type=FOLDER, help="A run of fit in its codes: what its generator draws is sharpened too.")
 @click.option("--epochs", type=click.IntRange(min=1), default=6, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the critic's weights, order and mirroring.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
@@ -207,7 +206,6 @@ def sharpen(
     data: Path,
     features_file: Path,
     out: Path,
-    run: Path | None,
     epochs: int,
     seed: int,
     threads: int | None,
@@ -215,11 +213,10 @@ def sharpen(
     """Train the decoder of AUTOENCODER further, against a WGAN-GP's critic of pixels, until it draws sharp pictures.
 
     The codes stay the same, so a generator that was trained in them draws sharper too: export RUN --autoencoder NAME.
-    With --run the critic compares pictures with that generator's as well, and not only with what comes back of them.
 
     \b
     Example: python -m train sharpen my-autoencoder.safetensors --data data/faces64 \\
-                 --features my-features.safetensors --run runs/faces --out my-sharp-autoencoder.safetensors
+                 --features my-features.safetensors --out my-sharp-autoencoder.safetensors
     """
     import torch
 
@@ -236,7 +233,6 @@ def sharpen(
             out,
             epochs=epochs,
             seed=seed,
-            run=run,
             each=lambda step, steps, distance: bar.update(
                 task, completed=step, total=steps, distance=f"distance {distance:.2f}"
             ),

@@ -21,7 +21,6 @@ from animegen.images import Images
 from train import objectives, penalty
 from train.autoencoder.network import Autoencoder
 from train.autoencoder.training import BATCH, FEATURES, apart, batches, steps_of
-from train.codes import CodeGenerator
 from train.config import Config, CriticConfig
 from train.devices import choose_precision
 from train.errors import TrainingError
@@ -34,7 +33,6 @@ _CRITIC = CriticConfig(width=64)
 _RATE, _CRITIC_RATE, _BETAS = 2e-4, 4e-4, (0.0, 0.9)
 _FALL = 0.4  # the share of the run over which both rates fall in a line
 _LAMBDA, _PENALISED = 10.0, BATCH // 2  # images of a batch that the penalty is estimated by
-_GENERATED = BATCH // 2  # of a batch's drawn images, with a generator
 _WEIGHT = 0.015  # of the critic's value; its slope by an image is 1, that of the mean difference about 0.01
 _MEANS = 2  # pixels a side whose means are compared: what is finer is the critic's
 _AVERAGED = 0.998  # what a step keeps, at the most, of the decoder's moving average
@@ -48,13 +46,11 @@ def sharpen(
     *,
     epochs: int,
     seed: int,
-    generator: CodeGenerator | None = None,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> Autoencoder:
     """A copy whose decoder learnt on, on uint8 [N, 64, 64, 3]; `each` is told steps, of how many, and the distance.
 
-    The distance is the critic's estimate of Wasserstein's between the images and what comes back of them. With a
-    `generator` half of what the critic compares them with is drawn from its codes.
+    The distance is the critic's estimate of Wasserstein's between the images and what comes back of them.
 
     Raises:
         ConfigError: fewer images than a batch of them.
@@ -81,11 +77,8 @@ def sharpen(
         critic_optimiser.param_groups[0]["lr"] = _CRITIC_RATE * falling
         with torch.no_grad(), autocast:
             codes = sharper.encoder(x)  # and no draw of what they may be: a generator is shown these, too
-            if generator is not None:
-                z = rng.standard_normal((_GENERATED, generator.z_dim), np.float32)
-                codes = torch.cat([codes, generator.judged(torch.from_numpy(z))])
             y = decoder(codes).float()
-        loss, distance = _critic_loss(critic, x, _judged(y), rng, autocast)
+        loss, distance = _critic_loss(critic, x, y, rng, autocast)
         _descend(critic_optimiser, loss)
         if step >= alone:
             critic.requires_grad_(False)
@@ -101,11 +94,6 @@ def sharpen(
         each(step + 1, total, distance)
     sharper.round()
     return sharper
-
-
-def _judged(y: Tensor) -> Tensor:
-    """As many drawn images as there are in a batch: what came back first, and behind it all that were generated."""
-    return torch.cat([y[: 2 * BATCH - len(y)], y[BATCH:]])
 
 
 def _critic_loss(
@@ -133,10 +121,9 @@ def _decoder_loss(
         y = decoder(codes).float()
         with torch.no_grad():
             wanted = lens.maps(x)
-        back = y[:BATCH]
-        features = apart(wanted, lens.maps(back))
-        value = critic(_judged(y)).float().mean()
-    pixels = (F.avg_pool2d(x, _MEANS) - F.avg_pool2d(back, _MEANS)).abs().mean()
+        features = apart(wanted, lens.maps(y))
+        value = critic(y).float().mean()
+    pixels = (F.avg_pool2d(x, _MEANS) - F.avg_pool2d(y, _MEANS)).abs().mean()
     loss: Tensor = pixels + FEATURES * features - _WEIGHT * value
     return loss
 
