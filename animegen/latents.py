@@ -149,7 +149,7 @@ def truncate(z: Latents, truncation: float) -> Latents:
 
     Karras et al. 2019, section 2.2, there on w; here on z, as these generators have no mapping network. Smaller values
     give less varied images, and more typical ones only where the generator has learnt from latents so short: normal
-    ones of many dimensions all have nearly the same length. docs/metrics.md has what it does to the shipped model.
+    ones of many dimensions all have nearly the same length. docs/metrics.md has what it does to the shipped models.
 
     Raises:
         UsageError: ψ outside of 0 … 1.
