@@ -198,6 +198,7 @@ def autoencoder(
 @click.option("--data", type=FOLDER, required=True, help="The dataset that the autoencoder was trained on.")
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--out", type=FOLDER, required=True, help="The sharper autoencoder's file, NAME.safetensors.")
+@click.option("--run", type=FOLDER, help="A run of fit in its codes: what its generator draws is sharpened too.")
 @click.option("--epochs", type=click.IntRange(min=1), default=50, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the critic's weights, order and mirroring.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
@@ -206,6 +207,7 @@ def sharpen(
     data: Path,
     features_file: Path,
     out: Path,
+    run: Path | None,
     epochs: int,
     seed: int,
     threads: int | None,
@@ -213,6 +215,7 @@ def sharpen(
     """Train the decoder of AUTOENCODER further, against a critic of pixels, until it draws sharp pictures.
 
     The codes stay the same, so a generator that was trained in them draws sharper too: export RUN --autoencoder NAME.
+    With --run the critic mostly sees what is drawn of that generator's codes, and the decoder mends these.
 
     \b
     Example: python -m train sharpen my-autoencoder.safetensors --data data/faces64 \\
@@ -231,6 +234,7 @@ def sharpen(
             data,
             features_file,
             out,
+            run=run,
             epochs=epochs,
             seed=seed,
             each=lambda step, steps, margin: bar.update(
