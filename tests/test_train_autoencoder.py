@@ -251,11 +251,6 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
         assert generator.card.recipe["autoencoder"] == str(sharp)
         assert generator.card.autoencoder["sha256"] == sha256(sharp)
         assert not np.array_equal(generator.sample(5, seed=0), images)
-    seen = tmp_path / "seen.safetensors"
-    sharpen = ("sharpen", made[0], "--data", data, "--features", lens_file, "--epochs", "1", "--out", seen)
-    done = train(*sharpen, "--run", tmp_path / "whole")
-    assert done.returncode == 0, done.stderr.decode()
-    assert file.read(seen)[1].run_sha256 == sha256(tmp_path / "whole" / checkpoint.NAME)
     onwards = ("fit", "--from", model, "--critic", critic, "--preset", "anime-face-64", *given, *LIMITS, "--data", data)
     done = train(*onwards, "--steps", "1", "--out", tmp_path / "onwards")
     assert done.returncode == 0, done.stderr.decode()
@@ -282,8 +277,6 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
         tmp_path / "foreign.safetensors",
     )
     assert_error(train(*foreign), 2, "makes other codes than", "python -m train sharpen")
-    sharpen = ("sharpen", tmp_path / "foreign.safetensors", *sharpen[2:], "--run", tmp_path / "whole")
-    assert_error(train(*sharpen), 2, "makes other codes than")
     pixels = load_config("anime-face-64", ["generator.width=4", "generator.blocks=1", "generator.z_dim=8"])
     with pytest.raises(CheckpointError, match="makes codes"):
         start_from_model(model, Trainer(pixels, images, device=torch.device("cpu"), precision="fp32"))

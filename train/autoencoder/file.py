@@ -39,7 +39,6 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     sharpened: int = 0  # epochs in which its decoder learnt on against a critic of pixels
     from_sha256: str = ""  # of the file that was sharpened
-    run_sha256: str = ""  # of the checkpoint whose generator's codes the critic saw, if any
 
 
 def write(path: Path, autoencoder: Autoencoder, card: AutoencoderCard) -> None:

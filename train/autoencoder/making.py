@@ -15,12 +15,10 @@ from train import checkpoint
 from train.autoencoder import sharpening, training
 from train.autoencoder.file import FORMAT, AutoencoderCard, read, write
 from train.autoencoder.network import CHANNELS, SIDE, SIZE
-from train.codes import CodeGenerator
 from train.data import Dataset
 from train.errors import ConfigError
 from train.features import file as features
 from train.tagger.training import minutes_since
-from train.trained import trained_generator
 from train.weights import SUFFIX
 
 _HELD_OUT = 0.02  # of the images
@@ -90,17 +88,13 @@ def sharpen_autoencoder(
     *,
     epochs: int,
     seed: int,
-    run: Path | None = None,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> AutoencoderCard:
     """Train the decoder of the autoencoder in `path` further, against a critic, on the same images, and write `out`.
 
-    With a `run` of a generator of its codes the critic mostly sees what is drawn of these.
-
     Raises:
-        ConfigError: `out` isn't a .safetensors file, `path` holds no autoencoder or one of other images, no features in
-            `features_file`, or `run` is one of pixels or other codes.
-        CheckpointError: no checkpoint in `run`.
+        ConfigError: `out` isn't a .safetensors file, `path` holds no autoencoder or one of other images, or no
+            features in `features_file`.
         DataError: no dataset.
         TrainingError: a value is no longer finite.
         OutputError: the file can't be written.
@@ -113,9 +107,7 @@ def sharpen_autoencoder(
         raise ConfigError(f"{path} was trained on other images ({before.data}): sharpen it on the same ones")
     lens, _ = features.read(features_file)
     used, kept = _divided(dataset, before.seed)
-    generator = None if run is None else trained_generator(run, path)[0]
-    assert generator is None or isinstance(generator, CodeGenerator)
-    sharper = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, generator=generator, each=each)
+    sharper = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
     found = training.differences(sharper, lens, kept)
     card = structs.replace(
         before,
@@ -126,7 +118,6 @@ def sharpen_autoencoder(
         code=code,
         sharpened=before.sharpened + epochs,
         from_sha256=sha256(path),
-        run_sha256="" if run is None else sha256(checkpoint.of(run)),
     )
     write(out, sharper, card)
     return card
