@@ -198,7 +198,7 @@ def autoencoder(
 @click.option("--data", type=FOLDER, required=True, help="The dataset that the autoencoder was trained on.")
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--out", type=FOLDER, required=True, help="The sharper autoencoder's file, NAME.safetensors.")
-@click.option("--epochs", type=click.IntRange(min=1), default=6, help="Passes over the pictures.")
+@click.option("--epochs", type=click.IntRange(min=1), default=27, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the critic's weights, order and mirroring.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
 def sharpen(
@@ -210,7 +210,7 @@ def sharpen(
     seed: int,
     threads: int | None,
 ) -> None:
-    """Train the decoder of AUTOENCODER further, against a WGAN-GP's critic of pixels, until it draws sharp pictures.
+    """Train the decoder of AUTOENCODER further, against a critic of pixels, until it draws sharp pictures.
 
     The codes stay the same, so a generator that was trained in them draws sharper too: export RUN --autoencoder NAME.
 
@@ -224,8 +224,8 @@ def sharpen(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    with progress_bar("distance") as bar:
-        task = bar.add_task("sharpen", total=None, distance="")
+    with progress_bar("margin") as bar:
+        task = bar.add_task("sharpen", total=None, margin="")
         card = sharpen_autoencoder(
             source,
             data,
@@ -233,8 +233,8 @@ def sharpen(
             out,
             epochs=epochs,
             seed=seed,
-            each=lambda step, steps, distance: bar.update(
-                task, completed=step, total=steps, distance=f"distance {distance:.2f}"
+            each=lambda step, steps, margin: bar.update(
+                task, completed=step, total=steps, margin=f"margin {margin:.2f}"
             ),
         )
     say(
