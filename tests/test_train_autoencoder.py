@@ -179,6 +179,25 @@ def test_sharpening_changes_what_is_drawn_and_no_code(made: tuple[Path, str], sh
     assert 1.1 * grain(before.decoder(codes)) < grain(after.decoder(codes)) < grain(x)
 
 
+def test_a_blended_decoder_draws_between_both(
+    made: tuple[Path, str], sharp: Path, lens_file: Path, data: Path, tmp_path: Path, train: Run
+) -> None:
+    given = ("blend", made[0], sharp, "--data", data, "--features", lens_file, "--out", tmp_path / "soft.safetensors")
+    done = train(*given, "--share", 0.25)
+    assert done.returncode == 0, done.stderr.decode()
+    (before, _), (after, sharper), (between, card) = map(file.read, (made[0], sharp, tmp_path / "soft.safetensors"))
+    assert msgspec.structs.replace(sharper, grey_levels=0, feature_distance=0, code="", share=0.25) == (
+        msgspec.structs.replace(card, grey_levels=0, feature_distance=0, code="")
+    )
+    assert f"{card.grey_levels} grey levels" in done.stderr.decode()
+    assert len({card.grey_levels, sharper.grey_levels, file.read(made[0])[1].grey_levels}) == 3
+    states = (network.state_dict() for network in (before, after, between))
+    for blurred, sharpened, found in zip(*(state.values() for state in states), strict=True):
+        torch.testing.assert_close(found, 0.75 * blurred + 0.25 * sharpened, rtol=2e-3, atol=1e-6)
+    codes = before.encoder(to_input(np.array(Dataset.open(data).images[:64])))
+    assert grain(before.decoder(codes)) < grain(between.decoder(codes)) < grain(after.decoder(codes))
+
+
 def grain(images: torch.Tensor) -> float:
     """The mean difference between neighbours."""
     return images.diff(dim=3).abs().mean().item()
@@ -304,7 +323,7 @@ def test_what_an_autoencoder_does_not_go_with_is_refused(
 
 
 def test_what_makes_no_autoencoder_is_refused(
-    made: tuple[Path, str], data: Path, lens_file: Path, tmp_path: Path, train: Run
+    made: tuple[Path, str], sharp: Path, data: Path, lens_file: Path, tmp_path: Path, train: Run
 ) -> None:
     with pytest.raises(ConfigError, match="holds no autoencoder"):
         trainer((lens_file, ""), Dataset.open(data).images)
@@ -320,6 +339,11 @@ def test_what_makes_no_autoencoder_is_refused(
         pictures.save(255 - image, tmp_path / "negatives" / f"{number}.png")
     prepare(tmp_path / "negatives", other, size=64)
     assert_error(train(*sharpened, "--data", other), 2, "trained on other images", "same ones")
+    blended = ("blend", sharp, sharp, "--data", data, "--features", lens_file, "--out", tmp_path / "b.safetensors")
+    assert_error(train(*blended), 2, "wasn't sharpened from", "made of")
+    blended = ("blend", made[0], sharp, "--data", other, "--features", lens_file, "--out", tmp_path / "b.safetensors")
+    assert_error(train(*blended), 2, "trained on other images", "same ones")
+    assert_error(train(*blended, "--share", "1"), 2, "--share", "0<x<1")
     small = tmp_path / "small"
     prepare(plain_faces.write(tmp_path)[0], small, size=32)
     done = train("autoencoder", "--data", small, "--features", lens_file, "--out", tmp_path / "a.safetensors")

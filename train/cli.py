@@ -10,7 +10,7 @@ import click
 
 from animegen.console import CONTEXT, ErrorLineGroup, progress_bar, say
 from animegen.errors import MissingPackageError, UsageError
-from train.network_commands import autoencoder, features, inception, sharpen, tagger
+from train.network_commands import autoencoder, blend, features, inception, sharpen, tagger
 from train.options import FOLDER
 
 if TYPE_CHECKING:
@@ -320,7 +320,7 @@ def compare(
 @click.option("--reference", type=FOLDER, help="Statistics that animegen stats made: the card gets FID, KID and more.")
 @click.option("--data", type=FOLDER, help="With --reference, the training images: also how near the images come.")
 @click.option("--fid-images", type=click.IntRange(min=20), default=10_000, help="Images to measure.")
-@click.option("--autoencoder", type=FOLDER, help="Draw with this one, which sharpen made of the run's own.")
+@click.option("--autoencoder", type=FOLDER, help="Draw with this one, which sharpen or blend made of the run's own.")
 @click.option("--critic", type=FOLDER, help="Also write the critic, for fit --from: a .safetensors.")
 def export(
     run: Path,
@@ -379,4 +379,5 @@ main.add_command(tagger)
 main.add_command(features)
 main.add_command(autoencoder)
 main.add_command(sharpen)
+main.add_command(blend)
 main.add_command(inception)

@@ -127,7 +127,7 @@ def redraw(path: Path, config: Config, generator: nn.Module, critic: Mapping[str
     if not _same(own, {f"encoder.{name}": value for name, value in autoencoder.encoder.state_dict().items()}):
         raise ConfigError(
             f"{path} makes other codes than {config.autoencoder}, which the run was trained with: take one that "
-            "python -m train sharpen made of it"
+            "python -m train sharpen or blend made of it"
         )
     generator.decoder.load_state_dict(autoencoder.decoder.state_dict())
 

@@ -39,6 +39,7 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     sharpened: int = 0  # epochs in which its decoder learnt on against a critic of pixels
     from_sha256: str = ""  # of the file that was sharpened
+    share: float = 1.0  # of the sharpened decoder in this one's weights; the rest is of the one before it
 
 
 def write(path: Path, autoencoder: Autoencoder, card: AutoencoderCard) -> None:

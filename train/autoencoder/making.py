@@ -1,4 +1,4 @@
-"""From a packed dataset to an autoencoder's file, and from one to a sharper one."""
+"""From a packed dataset to an autoencoder's file, from one to a sharper one, and back by half."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from msgspec import structs
 
 from animegen.files import check_parent, sha256
@@ -102,9 +103,7 @@ def sharpen_autoencoder(
     _check_out(out)
     began, code = time.perf_counter(), checkpoint.code_revision()
     autoencoder, before = read(path)
-    dataset = _open(data)
-    if dataset.card.sha256 != before.data_sha256:
-        raise ConfigError(f"{path} was trained on other images ({before.data}): sharpen it on the same ones")
+    dataset = _open_for(data, before, path)
     lens, _ = features.read(features_file)
     used, kept = _divided(dataset, before.seed)
     sharper = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
@@ -123,6 +122,54 @@ def sharpen_autoencoder(
     return card
 
 
+def blend_autoencoders(
+    blurred: Path, sharp: Path, data: Path, features_file: Path, out: Path, *, share: float
+) -> AutoencoderCard:
+    """Write an autoencoder to `out` whose decoder lies between two: `share` of `sharp`, the rest of `blurred`.
+
+    Between two networks of which one was trained from the other the weights themselves can be averaged, and what
+    sharpening got wrong fades sooner than what it got right (Wang et al. 2018, ESRGAN, arXiv 1809.00219, section 3.4).
+
+    Args:
+        blurred: The autoencoder before it was sharpened.
+        sharp: What `sharpen_autoencoder` made of it.
+        data: The images that both were trained on; what was held out of them is measured.
+        features_file: The features that what comes back is compared by.
+        out: The file to write.
+        share: In (0, 1).
+
+    Raises:
+        ConfigError: a share outside, `out` isn't a .safetensors file, `sharp` wasn't made of `blurred`, another
+            dataset, or no features in `features_file`.
+        DataError: no dataset.
+        OutputError: the file can't be written.
+    """
+    _check_out(out)
+    if not 0 < share < 1:
+        raise ConfigError(f"a share of {share} is not between 0 and 1: take 0.5 for the middle")
+    code = checkpoint.code_revision()
+    (between, _), (sharper, card) = read(blurred), read(sharp)
+    if card.from_sha256 != sha256(blurred):
+        raise ConfigError(f"{sharp} wasn't sharpened from {blurred}: give the file that it was made of")
+    dataset = _open_for(data, card, sharp)
+    lens, _ = features.read(features_file)
+    with torch.no_grad():
+        for own, other in zip(between.decoder.buffers(), sharper.decoder.buffers(), strict=True):
+            own.lerp_(other, share)
+    between.round()
+    found = training.differences(between, lens, _divided(dataset, card.seed)[1])
+    card = structs.replace(
+        card,
+        grey_levels=round(found.grey_levels, 2),
+        feature_distance=round(found.features, 4),
+        features_sha256=sha256(features_file),
+        code=code,
+        share=share,
+    )
+    write(out, between, card)
+    return card
+
+
 def _check_out(out: Path) -> None:
     if out.suffix != SUFFIX:
         raise ConfigError(f"{out} has the extension {out.suffix!r}: an autoencoder's file ends in {SUFFIX}")
@@ -136,6 +183,13 @@ def _open(data: Path) -> Dataset:
             f"{data} has images of {dataset.card.size}×{dataset.card.size}×{dataset.card.channels}: an autoencoder is "
             f"for {SIZE}×{SIZE}×3"
         )
+    return dataset
+
+
+def _open_for(data: Path, card: AutoencoderCard, path: Path) -> Dataset:
+    dataset = _open(data)
+    if dataset.card.sha256 != card.data_sha256:
+        raise ConfigError(f"{path} was trained on other images ({card.data}): give it the same ones")
     return dataset
 
 
