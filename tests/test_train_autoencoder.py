@@ -166,6 +166,51 @@ def test_a_code_is_the_first_principal_components_of_a_map(made: tuple[Path, str
     assert 1 - kept.item() == pytest.approx(card.variance, abs=0.02)
 
 
+def test_tuning_brings_more_back_by_other_codes(
+    made: tuple[Path, str], sharp: Path, lens_file: Path, data: Path, tmp_path: Path, train: Run
+) -> None:
+    given = ("--data", data, "--features", lens_file, "--out", tmp_path / "tuned.safetensors", "--threads", "1")
+    done = train("tune", made[0], *given, "--epochs", "4")
+    assert done.returncode == 0, done.stderr.decode()
+    (before, card), (after, tuned) = file.read(made[0]), file.read(tmp_path / "tuned.safetensors")
+    assert (tuned.tuned, tuned.from_sha256, tuned.bits, tuned.variance) == (4, sha256(made[0]), 0.0, 0.0)
+    assert tuned.grey_levels < 0.95 * card.grey_levels
+    assert tuned.feature_distance < card.feature_distance
+    assert f"{tuned.grey_levels} grey levels" in done.stderr.decode()
+    x = to_input(np.array(Dataset.open(data).images))
+    codes = torch.cat([after.encoder(side) for side in (x, x.flip(3))]).flatten(1)
+    assert not torch.allclose(after.encoder(x), before.encoder(x), atol=0.1)
+    # But for the fiftieth of the images that was held out.
+    torch.testing.assert_close(torch.cov(codes.T).diag(), torch.ones(VALUES), rtol=0.0, atol=0.15)
+    torch.testing.assert_close(codes.mean(0), torch.zeros(VALUES), rtol=0.0, atol=0.1)
+    refused = train("tune", sharp, *given)
+    assert_error(refused, 2, "was sharpened", "made of")
+
+
+def test_whitening_draws_the_same(made: tuple[Path, str], data: Path) -> None:
+    autoencoder, _ = file.read(made[0])
+    x = to_input(np.array(Dataset.open(data).images))
+    with torch.no_grad():
+        before = autoencoder.decoder(autoencoder.encoder(x))
+        mixed = torch.randn(VALUES, VALUES, generator=torch.Generator().manual_seed(0)) / VALUES**0.5
+        down, up = autoencoder.encoder[-1], autoencoder.decoder[0]
+        down.weight.copy_(torch.tensordot(mixed, down.weight, 1))
+        down.bias.copy_(mixed @ down.bias + 3)
+        inverse = mixed.double().inverse()
+        up.weight.copy_(torch.tensordot(inverse.T, up.weight.double(), 1))
+        autoencoder.decoder[1].bias -= torch.tensordot(
+            torch.full((VALUES,), 3.0, dtype=torch.float64), up.weight.double(), 1
+        )
+        torch.testing.assert_close(autoencoder.decoder(autoencoder.encoder(x)), before, rtol=0.0, atol=0.02)
+        autoencoder.whiten(autoencoder.encoder(x))
+        codes = autoencoder.encoder(x)
+        torch.testing.assert_close(autoencoder.decoder(codes), before, rtol=0.0, atol=0.02)
+    spread = torch.cov(codes.flatten(1).T)
+    known = spread.diag() > 0.5  # a direction in which codes hardly vary isn't blown up
+    assert known.sum() > 3
+    torch.testing.assert_close(spread[known][:, known], torch.eye(int(known.sum())), rtol=0.0, atol=0.1)
+
+
 def test_sharpening_changes_what_is_drawn_and_no_code(made: tuple[Path, str], sharp: Path, data: Path) -> None:
     (before, card), (after, sharper) = file.read(made[0]), file.read(sharp)
     assert (sharper.sharpened, sharper.from_sha256) == (3, sha256(made[0]))

@@ -10,7 +10,7 @@ import click
 
 from animegen.console import CONTEXT, ErrorLineGroup, progress_bar, say
 from animegen.errors import MissingPackageError, UsageError
-from train.network_commands import autoencoder, blend, features, inception, sharpen, tagger
+from train.network_commands import autoencoder, blend, features, inception, sharpen, tagger, tune
 from train.options import FOLDER
 
 if TYPE_CHECKING:
@@ -378,6 +378,7 @@ def export(
 main.add_command(tagger)
 main.add_command(features)
 main.add_command(autoencoder)
+main.add_command(tune)
 main.add_command(sharpen)
 main.add_command(blend)
 main.add_command(inception)

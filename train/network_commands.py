@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from animegen.console import progress_bar, say
 from train.options import FOLDER
+
+if TYPE_CHECKING:
+    from train.autoencoder.file import AutoencoderCard
 
 
 @click.command()
@@ -197,6 +201,52 @@ def autoencoder(
 @click.argument("source", metavar="AUTOENCODER", type=FOLDER)
 @click.option("--data", type=FOLDER, required=True, help="The dataset that the autoencoder was trained on.")
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
+@click.option("--out", type=FOLDER, required=True, help="The new autoencoder's file, NAME.safetensors.")
+@click.option("--epochs", type=click.IntRange(min=1), default=12, help="Passes over the pictures.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of order, mirroring and noise.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+def tune(
+    source: Path,
+    data: Path,
+    features_file: Path,
+    out: Path,
+    epochs: int,
+    seed: int,
+    threads: int | None,
+) -> None:
+    """Train AUTOENCODER further through its codes, so that their values go to what a face is seen by.
+
+    The codes change: train generators with the new one.
+
+    \b
+    Example: python -m train tune my-autoencoder.safetensors --data data/faces64 \\
+                 --features my-features.safetensors --out my-tuned-autoencoder.safetensors
+    """
+    import torch
+
+    from train.autoencoder.making import learn_on
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with progress_bar("loss") as bar:
+        task = bar.add_task("tune", total=None, loss="")
+        card = learn_on(
+            source,
+            data,
+            features_file,
+            out,
+            how="tuned",
+            epochs=epochs,
+            seed=seed,
+            each=lambda step, steps, loss: bar.update(task, completed=step, total=steps, loss=f"loss {loss:.3f}"),
+        )
+    _say_what_comes_back(out, card)
+
+
+@click.command()
+@click.argument("source", metavar="AUTOENCODER", type=FOLDER)
+@click.option("--data", type=FOLDER, required=True, help="The dataset that the autoencoder was trained on.")
+@click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--out", type=FOLDER, required=True, help="The sharper autoencoder's file, NAME.safetensors.")
 @click.option("--epochs", type=click.IntRange(min=1), default=27, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the critic's weights, order and mirroring.")
@@ -220,27 +270,25 @@ def sharpen(
     """
     import torch
 
-    from train.autoencoder.making import sharpen_autoencoder
+    from train.autoencoder.making import learn_on
 
     if threads is not None:
         torch.set_num_threads(threads)
     with progress_bar("margin") as bar:
         task = bar.add_task("sharpen", total=None, margin="")
-        card = sharpen_autoencoder(
+        card = learn_on(
             source,
             data,
             features_file,
             out,
+            how="sharpened",
             epochs=epochs,
             seed=seed,
             each=lambda step, steps, margin: bar.update(
                 task, completed=step, total=steps, margin=f"margin {margin:.2f}"
             ),
         )
-    say(
-        f"{out}: {out.stat().st_size / 1e6:.1f} MB; the {card.held_out} held-out pictures come back within "
-        f"{card.grey_levels} grey levels on average"
-    )
+    _say_what_comes_back(out, card)
 
 
 @click.command()
@@ -263,6 +311,10 @@ def blend(blurred: Path, sharp: Path, data: Path, features_file: Path, out: Path
     from train.autoencoder.making import blend_autoencoders
 
     card = blend_autoencoders(blurred, sharp, data, features_file, out, share=share)
+    _say_what_comes_back(out, card)
+
+
+def _say_what_comes_back(out: Path, card: AutoencoderCard) -> None:
     say(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB; the {card.held_out} held-out pictures come back within "
         f"{card.grey_levels} grey levels on average"

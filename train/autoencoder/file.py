@@ -37,8 +37,9 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
     licence: str
     provenance: str
     code: str
+    tuned: int = 0  # epochs in which it learnt on through its codes; its bits and variance aren't known then, and are 0
     sharpened: int = 0  # epochs in which its decoder learnt on against a critic of pixels
-    from_sha256: str = ""  # of the file that was sharpened
+    from_sha256: str = ""  # of the file that learnt on
     share: float = 1.0  # of the sharpened decoder in this one's weights; the rest is of the one before it
 
 

@@ -1,10 +1,11 @@
-"""From a packed dataset to an autoencoder's file, from one to a sharper one, and back by half."""
+"""From a packed dataset to an autoencoder's file, and from one to others that learnt on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,12 +14,13 @@ from msgspec import structs
 from animegen.files import check_parent, sha256
 from animegen.images import Images
 from train import checkpoint
-from train.autoencoder import sharpening, training
+from train.autoencoder import sharpening, training, tuning
 from train.autoencoder.file import FORMAT, AutoencoderCard, read, write
-from train.autoencoder.network import CHANNELS, SIDE, SIZE
+from train.autoencoder.network import CHANNELS, SIDE, SIZE, Autoencoder
 from train.data import Dataset
 from train.errors import ConfigError
 from train.features import file as features
+from train.features.lens import Lens
 from train.tagger.training import minutes_since
 from train.weights import SUFFIX
 
@@ -81,45 +83,52 @@ def train_autoencoder(
     return card
 
 
-def sharpen_autoencoder(
+def learn_on(
     path: Path,
     data: Path,
     features_file: Path,
     out: Path,
     *,
+    how: Literal["tuned", "sharpened"],
     epochs: int,
     seed: int,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> AutoencoderCard:
-    """Train the decoder of the autoencoder in `path` further, against a critic, on the same images, and write `out`.
+    """Train the autoencoder in `path` further on the same images, and write `out`.
+
+    When it is tuned it learns through its codes, which change; when it is sharpened its decoder learns against a
+    critic, and codes stay what they are.
 
     Raises:
-        ConfigError: `out` isn't a .safetensors file, `path` holds no autoencoder or one of other images, or no
-            features in `features_file`.
+        ConfigError: `out` isn't a .safetensors file, `path` holds no autoencoder, one of other images or, to tune, a
+            sharpened one, or no features in `features_file`.
         DataError: no dataset.
         TrainingError: a value is no longer finite.
         OutputError: the file can't be written.
     """
     _check_out(out)
     began, code = time.perf_counter(), checkpoint.code_revision()
-    autoencoder, before = read(path)
-    dataset = _open_for(data, before, path)
+    autoencoder, card = read(path)
+    dataset = _open_for(data, card, path)
     lens, _ = features.read(features_file)
-    used, kept = _divided(dataset, before.seed)
-    sharper = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
-    found = training.differences(sharper, lens, kept)
+    used, kept = _divided(dataset, card.seed)
+    if how == "tuned":
+        if card.sharpened:
+            raise ConfigError(f"{path} was sharpened, and tuning it would blur it: tune the one that it was made of")
+        autoencoder = tuning.tune(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
+        # What maps tell, and which share of it codes keep, isn't known of one whose codes aren't cut from maps.
+        card = structs.replace(card, tuned=card.tuned + epochs, bits=0.0, variance=0.0)
+    else:
+        autoencoder = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
+        card = structs.replace(card, sharpened=card.sharpened + epochs)
     card = structs.replace(
-        before,
-        grey_levels=round(found.grey_levels, 2),
-        feature_distance=round(found.features, 4),
+        card,
         features_sha256=sha256(features_file),
-        minutes=round(before.minutes + minutes_since(began), 1),
+        minutes=round(card.minutes + minutes_since(began), 1),
         code=code,
-        sharpened=before.sharpened + epochs,
         from_sha256=sha256(path),
     )
-    write(out, sharper, card)
-    return card
+    return _measured(autoencoder, card, lens, kept, out)
 
 
 def blend_autoencoders(
@@ -132,7 +141,7 @@ def blend_autoencoders(
 
     Args:
         blurred: The autoencoder before it was sharpened.
-        sharp: What `sharpen_autoencoder` made of it.
+        sharp: What sharpening made of it.
         data: The images that both were trained on; what was held out of them is measured.
         features_file: The features that what comes back is compared by.
         out: The file to write.
@@ -157,16 +166,16 @@ def blend_autoencoders(
         for own, other in zip(between.decoder.buffers(), sharper.decoder.buffers(), strict=True):
             own.lerp_(other, share)
     between.round()
-    found = training.differences(between, lens, _divided(dataset, card.seed)[1])
-    card = structs.replace(
-        card,
-        grey_levels=round(found.grey_levels, 2),
-        feature_distance=round(found.features, 4),
-        features_sha256=sha256(features_file),
-        code=code,
-        share=share,
-    )
-    write(out, between, card)
+    _, kept = _divided(dataset, card.seed)
+    card = structs.replace(card, code=code, share=share, features_sha256=sha256(features_file))
+    return _measured(between, card, lens, kept, out)
+
+
+def _measured(autoencoder: Autoencoder, card: AutoencoderCard, lens: Lens, kept: Images, out: Path) -> AutoencoderCard:
+    """Write the autoencoder with what is found of the held-out images in its card."""
+    found = training.differences(autoencoder, lens, kept)
+    card = structs.replace(card, grey_levels=round(found.grey_levels, 2), feature_distance=round(found.features, 4))
+    write(out, autoencoder, card)
     return card
 
 

@@ -111,10 +111,7 @@ class Autoencoder(nn.Module):
         Each value of a code is divided by its deviation: a critic's slope is bounded among codes, and a direction that
         varies little would hardly be seen.
         """
-        down, up, middle = self.encoder[-1], self.decoder[0], self.decoder[1]
-        assert isinstance(down, nn.Conv2d)
-        assert isinstance(up, nn.ConvTranspose2d)
-        assert isinstance(middle, Plus)
+        down, up, middle = self._ends()
         vectors = maps.flatten(1).double()
         mean = vectors.mean(0)
         variances, directions = torch.linalg.eigh(torch.cov(vectors.T))
@@ -129,6 +126,31 @@ class Autoencoder(nn.Module):
         self.round()
         share: float = (variances[-down.out_channels :].sum() / variances.sum()).item()
         return share
+
+    @torch.no_grad()
+    def whiten(self, codes: Tensor) -> None:
+        """Make codes uncorrelated, each value of mean 0 and deviation 1 over these [N, values, 1, 1]; draw the same."""
+        down, up, middle = self._ends()
+        vectors = codes.flatten(1).double()
+        mean = vectors.mean(0)
+        variances, directions = torch.linalg.eigh(torch.cov(vectors.T))
+        deviations = variances.clamp(min=_STILL * variances[-1]).sqrt()
+        into, back = (directions / deviations).T, (directions * deviations).T
+        assert down.bias is not None
+        moved = torch.tensordot(mean, up.weight.double(), 1)
+        middle.bias.add_(moved.reshape(middle.bias.shape))
+        up.weight.copy_(torch.tensordot(back, up.weight.double(), 1))
+        down.weight.copy_(torch.tensordot(into, down.weight.double(), 1))
+        down.bias.copy_(into @ (down.bias - mean))
+        self.round()
+
+    def _ends(self) -> tuple[nn.Conv2d, nn.ConvTranspose2d, Plus]:
+        """The layers that a code comes from and goes to."""
+        down, up, middle = self.encoder[-1], self.decoder[0], self.decoder[1]
+        assert isinstance(down, nn.Conv2d)
+        assert isinstance(up, nn.ConvTranspose2d)
+        assert isinstance(middle, Plus)
+        return down, up, middle
 
     @torch.no_grad()
     def round(self) -> None:

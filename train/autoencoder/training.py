@@ -80,8 +80,7 @@ def fit(
         price *= math.exp(_HASTE * max(-1.0, min(1.0, told.item() / (bits * math.log(2)) - 1)))
     autoencoder = Autoencoder(network, values).to(memory_format=torch.channels_last)
     with torch.no_grad():
-        maps = [autoencoder.encode(side)[0] for x in _parts(images) for side in (x, x.flip(3))]
-        return autoencoder, autoencoder.fit(torch.cat(maps))
+        return autoencoder, autoencoder.fit(torch.cat([autoencoder.encode(x)[0] for x in both_sides(images)]))
 
 
 def steps_of(count: int, epochs: int) -> int:
@@ -137,6 +136,20 @@ def _parts(images: Images) -> Iterator[Tensor]:
         yield to_input(np.array(images[first : first + _PART])).contiguous(memory_format=torch.channels_last)
 
 
+def both_sides(images: Images) -> Iterator[Tensor]:
+    """All of uint8 [N, 64, 64, 3] and their mirror images, in parts: float [n, 3, 64, 64]."""
+    for x in _parts(images):
+        yield x
+        yield x.flip(3)
+
+
+def distance(lens: Lens, x: Tensor, y: Tensor, weight: float) -> Tensor:
+    """How far two batches of images are apart: by their pixels, and `weight` times by their features."""
+    with torch.no_grad():
+        wanted = lens.maps(x)
+    return pixels_apart(x, y) + weight * apart(wanted, lens.maps(y))
+
+
 def apart(wanted: list[Tensor], found: list[Tensor]) -> Tensor:
     """The mean square between two lists of maps, each place's values brought to one size (Zhang et al. 2018, LPIPS)."""
     terms = [weight * apart_each(a, b).mean() for a, b, weight in zip(wanted, found, _MAPS, strict=True)]
@@ -161,10 +174,8 @@ def _loss(network: Network, lens: Lens, x: Tensor, noise: Tensor) -> tuple[Tenso
     with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
         maps = network.encode(x)
         y = network.decoder(drawn(maps, noise)).float()
-        with torch.no_grad():
-            wanted = lens.maps(x)
-        features = apart(wanted, lens.maps(y))
-    return pixels_apart(x, y) + FEATURES * features, _told(maps)
+        found = distance(lens, x, y, FEATURES)
+    return found, _told(maps)
 
 
 def _told(maps: tuple[Tensor, Tensor]) -> Tensor:

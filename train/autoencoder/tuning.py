@@ -1,0 +1,87 @@
+"""Training an autoencoder through its codes.
+
+Codes are cut from the maps that an autoencoder was trained with: their principal components, of which a hundred keep
+half of the variance, and what the decoder draws of such a map it never learnt. Here encoder, code and decoder learn on
+together, so that the values that there are go to what the differences see. Noise on codes makes the decoder forgive a
+generator's small mistakes (Vincent et al. 2008, denoising autoencoders); lest codes outgrow it, their mean squares are
+held at 1. Batch normalisation is folded by now, and what a picture looks like alone is what is trained.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from animegen.images import Images
+from train.autoencoder.network import Autoencoder
+from train.autoencoder.training import batches, both_sides, distance, steps_of
+from train.devices import choose_precision
+from train.errors import TrainingError
+from train.features.lens import Lens
+from train.layers import unearth
+
+_RATE, _BETAS = 3e-4, (0.9, 0.99)
+_RISE, _FALL = 100, 0.6  # steps, and the share of the run over which the rate falls in a line
+_FEATURES = 0.3  # their weight beside the pixels' mean absolute difference
+_NOISE = 0.2  # the deviation of what is added to each value of a code, whose own is 1
+_HELD = 0.2  # the weight of the mean square by which codes' mean squares miss 1
+_AVERAGED = 0.998  # what a step keeps, at the most, of the moving average
+_STREAM = 53
+
+
+def tune(
+    autoencoder: Autoencoder,
+    images: Images,
+    lens: Lens,
+    *,
+    epochs: int,
+    seed: int,
+    each: Callable[[int, int, float], None] = lambda *_: None,
+) -> Autoencoder:
+    """A copy that learnt on, on uint8 [N, 64, 64, 3]; `each` is told steps, of how many, and the loss.
+
+    Its codes are others: uncorrelated, each value of mean 0 and deviation 1.
+
+    Raises:
+        ConfigError: fewer images than a batch of them.
+        TrainingError: the loss is no longer finite.
+    """
+    total = steps_of(len(images), epochs)
+    rng = np.random.default_rng([seed, _STREAM])
+    averaged = copy.deepcopy(autoencoder).to(memory_format=torch.channels_last)
+    learning = copy.deepcopy(averaged)
+    unearth(learning.encoder)
+    unearth(learning.decoder)
+    lens.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(learning.parameters(), _RATE, betas=_BETAS, fused=True)
+    means = dict(averaged.named_buffers())
+    for step, x in enumerate(batches(images, epochs, rng)):
+        optimiser.param_groups[0]["lr"] = _RATE * min(1.0, (step + 1) / _RISE, (1 - step / total) / _FALL)
+        loss, apart = _loss(learning, lens, x, rng)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the loss of tuning at step {step} is not finite: nothing was written")
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        kept = min(_AVERAGED, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in learning.named_parameters():
+                means[name].lerp_(value, 1 - kept)
+        each(step + 1, total, apart.item())
+    with torch.no_grad():
+        averaged.whiten(torch.cat([averaged.encoder(x) for x in both_sides(images)]))
+    return averaged
+
+
+def _loss(learning: Autoencoder, lens: Lens, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """What is descended, and of it how far the images come back from themselves."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=choose_precision("auto", torch.device("cpu")) == "bf16"):
+        codes = learning.encoder(x).float()
+        noise = torch.from_numpy(rng.standard_normal(codes.shape, np.float32))
+        y = learning.decoder(codes + _NOISE * noise).float()
+        apart = distance(lens, x, y, _FEATURES)
+    return apart + _HELD * (codes.square().mean(0) - 1).square().mean(), apart
