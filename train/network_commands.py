@@ -202,7 +202,7 @@ def autoencoder(
 @click.option("--data", type=FOLDER, required=True, help="The dataset that the autoencoder was trained on.")
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--out", type=FOLDER, required=True, help="The new autoencoder's file, NAME.safetensors.")
-@click.option("--epochs", type=click.IntRange(min=1), default=12, help="Passes over the pictures.")
+@click.option("--epochs", type=click.IntRange(min=1), default=24, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of order, mirroring and noise.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
 def tune(

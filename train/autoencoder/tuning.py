@@ -26,7 +26,7 @@ from train.layers import unearth
 
 _RATE, _BETAS = 3e-4, (0.9, 0.99)
 _RISE, _FALL = 100, 0.6  # steps, and the share of the run over which the rate falls in a line
-_FEATURES = 0.3  # their weight beside the pixels' mean absolute difference
+_FEATURES = 0.2  # their weight beside the pixels' mean absolute difference: with 0.3 a faint grid shows
 _NOISE = 0.2  # the deviation of what is added to each value of a code, whose own is 1
 _HELD = 0.2  # the weight of the mean square by which codes' mean squares miss 1
 _AVERAGED = 0.998  # what a step keeps, at the most, of the moving average
