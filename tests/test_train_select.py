@@ -18,10 +18,10 @@ from train.data import Dataset, prepare
 from train.features import file as features
 from train.features.lens import Lens
 from train.features.network import FeatureNetwork
-from train.selection import FAINT, Views, choose, look
+from train.selection import DARK, FAINT, Views, choose, look
 
 COUNT = 300
-KINDS = {"tilted": 40, "faint": 20, "upright": 240}
+KINDS = {"tilted": 40, "faint": 20, "dark": 20, "upright": 220}
 
 
 def face(rng: np.random.Generator, kind: str) -> Image.Image:
@@ -35,7 +35,8 @@ def face(rng: np.random.Generator, kind: str) -> Image.Image:
         draw.rectangle((x, 34, x + 7, 42), fill=eyes)
     if kind == "tilted":
         picture = picture.rotate(35, Image.Resampling.BILINEAR)
-    return picture.point(lambda value: 200 + value // 16) if kind == "faint" else picture
+    told = {"faint": lambda value: 200 + value // 16, "dark": lambda value: value // 2}
+    return picture.point(told[kind]) if kind in told else picture
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +69,19 @@ def lens_file(mixed: tuple[Path, list[str]], tmp_path_factory: pytest.TempPathFa
 
 def test_what_is_upright_and_clear_is_kept(mixed: tuple[Path, list[str]], lens_file: Path, tmp_path: Path) -> None:
     data, kinds = mixed
-    command = ("select", data, "--features", lens_file, "--share", 0.75, "--out", tmp_path / "ahead64", "--threads", 1)
+    command = ("select", data, "--features", lens_file, "--share", 0.7, "--out", tmp_path / "ahead64", "--threads", 1)
     done = run(sys.executable, "-m", "train", *map(str, command), cwd=ROOT)
     assert done.returncode == 0, done.stderr.decode()
     dataset, whole = Dataset.open(tmp_path / "ahead64"), Dataset.open(data)
     places = {image.tobytes(): k for k, image in enumerate(whole.images)}
     found = [places[image.tobytes()] for image in dataset.images]
     assert found == sorted(found)
-    assert len(found) == 225
+    assert len(found) == 210
     assert {kinds[k] for k in found} == {"upright"}
-    assert dataset.card.source == "pictures, 225 of 300"
+    assert dataset.card.source == "pictures, 210 of 300"
     for said in (dataset.card.source, dataset.card.sha256):
         assert said in done.stderr.decode()
-    for said in ("0.75", whole.card.sha256, sha256(lens_file)):
+    for said in ("0.7", whole.card.sha256, sha256(lens_file)):
         assert said in dataset.card.chosen
     assert "chosen" not in json.loads((data / "dataset.json").read_text())  # a whole dataset's card is as it was
 
@@ -95,6 +96,8 @@ def test_what_is_measured_of_an_image(mixed: tuple[Path, list[str]], lens_file: 
     kind = np.array(kinds)
     assert views.asymmetry[kind == "upright"].max() < views.asymmetry[kind == "tilted"].min()
     assert views.contrast[kind == "faint"].max() < FAINT < views.contrast[kind == "upright"].min()
+    assert views.brightness[kind == "dark"].max() < DARK < views.brightness[kind != "dark"].min()
+    assert views.contrast[kind == "dark"].min() > FAINT
     # Density is that of the more symmetric half, so what isn't among it is strange.
     assert np.median(views.strangeness[kind == "upright"]) < np.median(views.strangeness[kind == "tilted"])
     mirrored = look(np.concatenate([images[:, :, ::-1]]), lens)
@@ -103,9 +106,10 @@ def test_what_is_measured_of_an_image(mixed: tuple[Path, list[str]], lens_file: 
 
 def test_the_order_of_choice() -> None:
     views = Views(
-        asymmetry=np.array([5, 1, 2, 3, 0], np.float32),
-        strangeness=np.array([1, 9, 2, 3, 0], np.float32),
-        contrast=np.array([50, 50, 50, 50, FAINT - 1], np.float32),
+        asymmetry=np.array([5, 1, 2, 3, 0, 0], np.float32),
+        strangeness=np.array([1, 9, 2, 3, 0, 2.5], np.float32),
+        contrast=np.array([50, 50, 50, 50, FAINT - 1, 50], np.float32),
+        brightness=np.array([150, 150, 150, 150, 150, DARK - 1], np.float32),
     )
     assert [choose(views, count).tolist() for count in (1, 2, 4, 5)] == [[2], [0, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
 

@@ -94,7 +94,7 @@ def select(data: Path, features_file: Path, share: float, out: Path, threads: in
     """Keep of DATA, which prepare made, the typical faces that are upright and look ahead.
 
     A small generator draws them far better than all that there is. They are the images that are most like their own
-    mirror image and densest among others, as a network of features sees them; faint ones come last.
+    mirror image and densest among others, as a network of features sees them; faint and dark ones come last.
 
     \b
     Example: python -m train select data/faces64 --features my-features.safetensors --out data/ahead64

@@ -34,6 +34,7 @@ _DIRECTIONS = 256  # the ones of that map that vary most, each with its own vari
 _STILL = 1e-6  # of the largest variance: no direction has less
 _MIDDLE = (3, 13)  # sixteenths of a side, across and down: where a face is
 FAINT = 38.0  # grey levels by which the middle's pixels deviate: a fainter image is chosen last
+DARK = 115.0  # grey levels that the middle has on average: a darker image is, too, for its eyes are lost first
 _PART = 256
 
 
@@ -44,6 +45,7 @@ class Views:
     asymmetry: NDArray[np.float32]  # the distance of its features from those of its mirror image
     strangeness: NDArray[np.float32]  # minus the logarithm of the density, up to a factor and a constant
     contrast: NDArray[np.float32]  # the deviation of the middle's pixels, in grey levels
+    brightness: NDArray[np.float32]  # their mean, in grey levels
 
 
 def select(
@@ -75,9 +77,9 @@ def select(
 
 
 def choose(views: Views, count: int) -> NDArray[np.intp]:
-    """The indices, rising, of the best `count` images, by their places in both orders; faint ones come last."""
+    """The indices, rising, of the best `count` images, by their places in both orders; faint or dark ones last."""
     symmetric, dense = (np.argsort(np.argsort(values)) for values in (views.asymmetry, views.strangeness))
-    order = np.lexsort((symmetric + dense, views.contrast < FAINT))
+    order = np.lexsort((symmetric + dense, (views.contrast < FAINT) | (views.brightness < DARK)))
     return np.sort(order[:count])
 
 
@@ -87,17 +89,20 @@ def look(images: Images, lens: Lens, each: Callable[[int, int], None] = lambda *
     lens.to(memory_format=torch.channels_last)
     vectors: list[Tensor] = []
     asymmetry: list[Tensor] = []
-    contrast: list[Tensor] = []
+    contrast, brightness = [], []
     for first in range(0, len(images), _PART):
         x = to_input(np.array(images[first : first + _PART])).contiguous(memory_format=torch.channels_last)
         maps, mirrored = lens.maps(x), lens.maps(x.flip(3))
         asymmetry.append(torch.stack([apart_each(maps[k], mirrored[k]) for k in _SYMMETRIC]).sum(0))
         vectors.append(unit(maps[_DENSE]).flatten(1).half())
-        contrast.append(_contrast(x))
+        middle = _middle(x)
+        contrast.append(127.5 * middle.std((2, 3)).mean(1))
+        brightness.append(127.5 * (middle.mean((1, 2, 3)) + 1))
         each(first + len(x), len(images))
     asymmetric = torch.cat(asymmetry)
     symmetric = asymmetric <= asymmetric.median()
-    return Views(asymmetric.numpy(), _strangeness(vectors, symmetric), torch.cat(contrast).numpy())
+    rest = (torch.cat(values).numpy() for values in (contrast, brightness))
+    return Views(asymmetric.numpy(), _strangeness(vectors, symmetric), *rest)
 
 
 def _strangeness(parts: list[Tensor], fitted: Tensor) -> NDArray[np.float32]:
@@ -125,7 +130,6 @@ def _strangeness(parts: list[Tensor], fitted: Tensor) -> NDArray[np.float32]:
     return strangeness
 
 
-def _contrast(x: Tensor) -> Tensor:
+def _middle(x: Tensor) -> Tensor:
     first, last = (x.shape[2] * sixteenths // 16 for sixteenths in _MIDDLE)
-    contrast: Tensor = x[:, :, first:last, first:last].std((2, 3)).mean(1) * 127.5
-    return contrast
+    return x[:, :, first:last, first:last]
