@@ -8,7 +8,8 @@ most, and a value that tells nothing is always 0.
 
 Such maps of 8×8 places leave it to a generator that two places agree, which is where it fails. So a code isn't the map
 itself: it is the map's first principal components, as eigenfaces do it with pixels (Turk & Pentland 1991). Each of them
-spans the whole image, and what the first hundred can hardly say is two eyes that don't match.
+spans the whole image, and what the first hundred can hardly say is two eyes that don't match. `tuning` goes on from
+there.
 """
 
 from __future__ import annotations

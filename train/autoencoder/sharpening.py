@@ -22,7 +22,7 @@ from torch import Tensor
 from animegen.images import Images
 from train import objectives, penalty
 from train.autoencoder.network import Autoencoder
-from train.autoencoder.training import BATCH, apart, batches, steps_of
+from train.autoencoder.training import BATCH, apart, batches, noisy, steps_of
 from train.config import Config, CriticConfig
 from train.devices import choose_precision
 from train.errors import TrainingError
@@ -83,7 +83,7 @@ def sharpen(
         decoder_optimiser.param_groups[0]["lr"] = _RATE * falling
         critic_optimiser.param_groups[0]["lr"] = _CRITIC_RATE * falling
         with torch.no_grad(), autocast:
-            codes = sharper.encoder(x)  # and no draw of what they may be: a generator is shown these, too
+            codes = noisy(sharper.encoder(x), rng)
         with torch.set_grad_enabled(step >= alone), autocast:
             y = decoder(codes).float()
         loss, margin = _critic_loss(critic, x, y.detach(), autocast)

@@ -32,6 +32,7 @@ _MAPS = (1.0, 1.0, 1.0, 0.5)  # the weights of the maps, finest first
 _PRICE, _HASTE = 1e-4, 0.005  # of a nat at first, and how far a step moves its logarithm
 _MIDDLE, _AROUND, _MORE = (0.5, 0.53), 0.2, 3.0  # a bell over the image, in its sides, on top of a weight of 1
 _LEAST = 1e-4  # added to a place's mean square, lest nothing be divided by nothing
+_NOISE = 0.2  # the deviation of what `noisy` adds to each value of a code, whose own is 1
 _STREAM = 51
 _PART = 256
 
@@ -108,6 +109,11 @@ def batches(images: Images, epochs: int, rng: np.random.Generator) -> Iterator[T
 def noise_for(rng: np.random.Generator) -> Tensor:
     """Of deviation 1, for a batch's maps: [BATCH, CHANNELS, SIDE, SIDE]."""
     return torch.from_numpy(rng.standard_normal((BATCH, CHANNELS, SIDE, SIDE), np.float32))
+
+
+def noisy(codes: Tensor, rng: np.random.Generator) -> Tensor:
+    """The codes with a little noise: what a decoder learns of these it draws of a generator's small mistakes, too."""
+    return codes + _NOISE * torch.from_numpy(rng.standard_normal(codes.shape, np.float32))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from animegen.images import Images
 from train.autoencoder.network import Autoencoder
-from train.autoencoder.training import batches, both_sides, distance, steps_of
+from train.autoencoder.training import batches, both_sides, distance, noisy, steps_of
 from train.devices import choose_precision
 from train.errors import TrainingError
 from train.features.lens import Lens
@@ -27,7 +27,6 @@ from train.layers import unearth
 _RATE, _BETAS = 3e-4, (0.9, 0.99)
 _RISE, _FALL = 100, 0.6  # steps, and the share of the run over which the rate falls in a line
 _FEATURES = 0.2  # their weight beside the pixels' mean absolute difference: with 0.3 a faint grid shows
-_NOISE = 0.2  # the deviation of what is added to each value of a code, whose own is 1
 _HELD = 0.2  # the weight of the mean square by which codes' mean squares miss 1
 _AVERAGED = 0.998  # what a step keeps, at the most, of the moving average
 _STREAM = 53
@@ -81,7 +80,6 @@ def _loss(learning: Autoencoder, lens: Lens, x: Tensor, rng: np.random.Generator
     """What is descended, and of it how far the images come back from themselves."""
     with torch.autocast("cpu", torch.bfloat16, enabled=choose_precision("auto", torch.device("cpu")) == "bf16"):
         codes = learning.encoder(x).float()
-        noise = torch.from_numpy(rng.standard_normal(codes.shape, np.float32))
-        y = learning.decoder(codes + _NOISE * noise).float()
+        y = learning.decoder(noisy(codes, rng)).float()
         apart = distance(lens, x, y, _FEATURES)
     return apart + _HELD * (codes.square().mean(0) - 1).square().mean(), apart
