@@ -235,6 +235,9 @@ def test_a_blended_decoder_draws_between_both(
         msgspec.structs.replace(card, grey_levels=0, feature_distance=0, code="")
     )
     assert f"{card.grey_levels} grey levels" in done.stderr.decode()
+    again = train("blend", made[0], tmp_path / "soft.safetensors", *given[3:-1], tmp_path / "softer.safetensors")
+    assert again.returncode == 0, again.stderr.decode()
+    assert file.read(tmp_path / "softer.safetensors")[1].share == 0.125
     assert len({card.grey_levels, sharper.grey_levels, file.read(made[0])[1].grey_levels}) == 3
     states = (network.state_dict() for network in (before, after, between))
     for blurred, sharpened, found in zip(*(state.values() for state in states), strict=True):

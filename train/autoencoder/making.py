@@ -120,7 +120,7 @@ def learn_on(
         card = structs.replace(card, tuned=card.tuned + epochs, bits=0.0, variance=0.0)
     else:
         autoencoder = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
-        card = structs.replace(card, sharpened=card.sharpened + epochs)
+        card = structs.replace(card, sharpened=card.sharpened + epochs, share=1.0)
     card = structs.replace(
         card,
         features_sha256=sha256(features_file),
@@ -167,7 +167,7 @@ def blend_autoencoders(
             own.lerp_(other, share)
     between.round()
     _, kept = _divided(dataset, card.seed)
-    card = structs.replace(card, code=code, share=share, features_sha256=sha256(features_file))
+    card = structs.replace(card, code=code, share=share * card.share, features_sha256=sha256(features_file))
     return _measured(between, card, lens, kept, out)
 
 

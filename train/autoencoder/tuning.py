@@ -4,7 +4,7 @@ Codes are cut from the maps that an autoencoder was trained with: their principa
 half of the variance, and what the decoder draws of such a map it never learnt. Here encoder, code and decoder learn on
 together, so that the values that there are go to what the differences see. Noise on codes makes the decoder forgive a
 generator's small mistakes (Vincent et al. 2008, denoising autoencoders); lest codes outgrow it, their mean squares are
-held at 1. Batch normalisation is folded by now, and what a picture looks like alone is what is trained.
+held at 1. Batch normalisation is folded into the layers by now.
 """
 
 from __future__ import annotations
