@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -222,25 +222,7 @@ def tune(
     Example: python -m train tune my-autoencoder.safetensors --data data/faces64 \\
                  --features my-features.safetensors --out my-tuned-autoencoder.safetensors
     """
-    import torch
-
-    from train.autoencoder.making import learn_on
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with progress_bar("loss") as bar:
-        task = bar.add_task("tune", total=None, loss="")
-        card = learn_on(
-            source,
-            data,
-            features_file,
-            out,
-            how="tuned",
-            epochs=epochs,
-            seed=seed,
-            each=lambda step, steps, loss: bar.update(task, completed=step, total=steps, loss=f"loss {loss:.3f}"),
-        )
-    _say_what_comes_back(out, card)
+    _learn_on(source, data, features_file, out, "tuned", "loss", epochs, seed, threads)
 
 
 @click.command()
@@ -268,27 +250,7 @@ def sharpen(
     Example: python -m train sharpen my-autoencoder.safetensors --data data/faces64 \\
                  --features my-features.safetensors --out my-sharp-autoencoder.safetensors
     """
-    import torch
-
-    from train.autoencoder.making import learn_on
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with progress_bar("margin") as bar:
-        task = bar.add_task("sharpen", total=None, margin="")
-        card = learn_on(
-            source,
-            data,
-            features_file,
-            out,
-            how="sharpened",
-            epochs=epochs,
-            seed=seed,
-            each=lambda step, steps, margin: bar.update(
-                task, completed=step, total=steps, margin=f"margin {margin:.2f}"
-            ),
-        )
-    _say_what_comes_back(out, card)
+    _learn_on(source, data, features_file, out, "sharpened", "margin", epochs, seed, threads)
 
 
 @click.command()
@@ -311,6 +273,34 @@ def blend(blurred: Path, sharp: Path, data: Path, features_file: Path, out: Path
     from train.autoencoder.making import blend_autoencoders
 
     card = blend_autoencoders(blurred, sharp, data, features_file, out, share=share)
+    _say_what_comes_back(out, card)
+
+
+def _learn_on(
+    source: Path,
+    data: Path,
+    features_file: Path,
+    out: Path,
+    how: Literal["tuned", "sharpened"],
+    word: str,
+    epochs: int,
+    seed: int,
+    threads: int | None,
+) -> None:
+    """Train on what is in `source`; the bar shows the value that says how far it is, by its `word`."""
+    import torch
+
+    from train.autoencoder.making import learn_on
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with progress_bar("value") as bar:
+        task = bar.add_task(how, total=None, value="")
+
+        def each(step: int, steps: int, value: float) -> None:
+            bar.update(task, completed=step, total=steps, value=f"{word} {value:.3f}")
+
+        card = learn_on(source, data, features_file, out, how=how, epochs=epochs, seed=seed, each=each)
     _say_what_comes_back(out, card)
 
 
