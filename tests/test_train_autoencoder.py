@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ from animegen import latents
 from animegen.files import sha256
 from animegen.images import Images
 from train import checkpoint, penalty
-from train.autoencoder import file, training
+from train.autoencoder import file, sharpening, training, tuning
 from train.autoencoder.network import CHANNELS, SIDE, Autoencoder, Network
 from train.codes import CodeCritic, CodeGenerator
 from train.config import load_config
@@ -89,10 +90,14 @@ def sharp(made: tuple[Path, str], data: Path, lens_file: Path, tmp_path_factory:
 
 
 def trainer(made: tuple[Path, str], images: Images, *settings: str) -> Trainer:
+    return trainer_on("cpu", made, images, *settings)
+
+
+def trainer_on(device: str, made: tuple[Path, str], images: Images, *settings: str) -> Trainer:
     config = load_config(
         "wgan-gp-64", ["generator.kernel=4", "critic.kernel=4", *SMALL, f"autoencoder={made[0]}", *settings]
     )
-    return Trainer(config, images, device=torch.device("cpu"), precision="fp32")
+    return Trainer(config, images, device=torch.device(device), precision="fp32")
 
 
 def test_pictures_come_back(made: tuple[Path, str], data: Path) -> None:
@@ -293,6 +298,25 @@ def test_the_views_kept_are_those_of_the_images(made: tuple[Path, str], data: Pa
     torch.testing.assert_close(tested.reals.views(drawn), tested.critic.view(expected), rtol=2e-3, atol=2e-3)
 
 
+def test_both_sides_get_noise_on_their_codes(made: tuple[Path, str], data: Path) -> None:
+    tested = trainer(made, Dataset.open(data).images, "batch_size=64", "code_noise=0.5")
+    plain = trainer(made, Dataset.open(data).images, "batch_size=64")
+    drawn, without = (
+        {name: torch.from_numpy(value) for name, value in own._draw_critic(3).items()} for own in (tested, plain)
+    )
+    added = {}
+    for side, see, clean in (("real", tested._real, plain._real), ("fake", tested._fake, plain._fake)):
+        with torch.no_grad():
+            added[side] = see(drawn) - clean(without)
+        torch.testing.assert_close(added[side], drawn[f"noise.{side}"], rtol=0, atol=1e-5)
+        assert added[side].std().item() == pytest.approx(0.5, rel=0.1)
+    assert not torch.equal(added["real"], added["fake"])
+    step = tested._draw_generator(3)
+    assert not np.array_equal(step["noise.fake"], drawn["noise.fake"].numpy())
+    assert "noise.real" not in step
+    assert tested.train_step().keys() == plain.train_step().keys()
+
+
 def test_a_run_goes_on_exactly_and_becomes_a_model(
     made: tuple[Path, str], sharp: Path, lens_file: Path, data: Path, tmp_path: Path, train: Run
 ) -> None:
@@ -358,6 +382,7 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
         (["autoencoder=nowhere.safetensors"], "python -m train autoencoder"),
         (["code_values=16"], "code_values=40"),
         (["autoencoder="], "code_values are an autoencoder's"),
+        (["autoencoder=", "code_values=96", "code_noise=0.1"], "code_noise is for codes"),
         (["generator.norm=none"], "generator.norm"),
         (["critic.norm=instance"], "critic.norm"),
         (["critic.features=some.safetensors"], "critic.features"),
@@ -400,3 +425,45 @@ def test_what_makes_no_autoencoder_is_refused(
     done = train("autoencoder", "--data", small, "--features", lens_file, "--out", tmp_path / "a.safetensors")
     assert_error(done, 2, "32×32×3", "64×64×3")
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_on_a_gpu_all_three_learn_as_on_the_cpu(
+    made: tuple[Path, str], lens_file: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "choose_precision", lambda *_: "fp32")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    images = np.array(Dataset.open(data).images)
+    seen: dict[str, list[list[float]]] = {"trained": [], "tuned": [], "sharpened": []}
+    for device in map(torch.device, ("cpu", "cuda")):
+        lens, _ = features.read(lens_file)
+        autoencoder, _ = file.read(made[0])
+        for values in seen.values():
+            values.append([])
+
+        def keep(name: str) -> Callable[[int, int, float], None]:
+            return lambda *told: seen[name][-1].append(told[2])
+
+        training.fit(images, lens, values=VALUES, bits=500, epochs=1, seed=0, device=device, each=keep("trained"))
+        tuning.tune(autoencoder, images, lens, epochs=1, seed=0, device=device, each=keep("tuned"))
+        sharp = sharpening.sharpen(autoencoder, images, lens, epochs=1, seed=0, device=device, each=keep("sharpened"))
+        assert next(sharp.buffers()).device.type == device.type
+    for cpu, gpu in seen.values():
+        assert len(cpu) == 12  # three to warm up, then replays
+        assert gpu == pytest.approx(cpu, rel=0.05, abs=0.01)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_in_codes_a_captured_run_is_the_cpu_s(
+    made: tuple[Path, str], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    rates = ("critic_optimiser.lr=1e-6", "generator_optimiser.lr=1e-6")
+    cpu, gpu = (trainer_on(device, made, Dataset.open(data).images, *rates) for device in ("cpu", "cuda"))
+    for _ in range(8):
+        expected, found = cpu.train_step(), gpu.train_step()
+        assert found == pytest.approx(expected, rel=1e-2, abs=1e-3)
+    z = torch.randn(4, 8)
+    torch.testing.assert_close(gpu.ema(z.cuda()).cpu(), cpu.ema(z), rtol=1e-3, atol=1e-3)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 Arrays = Mapping[str, NDArray[Any]]
 Tensors = Mapping[str, Tensor]
+Step = Callable[[Tensors], dict[str, Tensor]]
 
 # Kernels are chosen, and an optimiser makes its state, in runs that are not recorded: torch's notes on CUDA graphs
 # ask for some; these are steps of the training like all others.
@@ -28,7 +29,7 @@ class Captured:
     The figures that it returns are overwritten by the next call.
     """
 
-    def __init__(self, step: Callable[[Tensors], dict[str, Tensor]], device: torch.device) -> None:
+    def __init__(self, step: Step, device: torch.device) -> None:
         self._step = step
         self._device = device
         self._calls = 0
@@ -59,6 +60,27 @@ class Captured:
             figures = self._step(inputs)
         current.wait_stream(stream)
         return figures
+
+
+def on(device: torch.device, step: Step) -> Callable[[Arrays], dict[str, Tensor]]:
+    """`step` with its inputs on this device, as a graph where that is a GPU."""
+    if device.type == "cuda":
+        return Captured(step, device)
+    return lambda arrays: step({name: torch.from_numpy(value).to(device) for name, value in arrays.items()})
+
+
+def rate_on(device: torch.device, rate: float) -> float | Tensor:
+    """A learning rate for an optimiser: for a graph it lies on the GPU, which reads it at each step."""
+    return torch.tensor(rate, device=device) if device.type == "cuda" else rate
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Change the learning rate of an optimiser with one group of parameters."""
+    (group,) = optimiser.param_groups
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def _pinned(value: NDArray[Any]) -> Tensor:

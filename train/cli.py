@@ -10,6 +10,7 @@ import click
 
 from animegen.console import CONTEXT, ErrorLineGroup, progress_bar, say
 from animegen.errors import MissingPackageError, UsageError
+from train import options
 from train.network_commands import autoencoder, blend, features, inception, sharpen, tagger, tune
 from train.options import FOLDER
 
@@ -89,7 +90,7 @@ def prepare(source: Path, size: int, channels: Channels | None, out: Path) -> No
 @click.option("--features", "features_file", type=FOLDER, required=True, help="A file of python -m train features.")
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=0.2, help="Of the images, to keep.")
 @click.option("--out", type=FOLDER, required=True, help="The new dataset's folder.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@options.threads
 def select(data: Path, features_file: Path, share: float, out: Path, threads: int | None) -> None:
     """Keep of DATA, which prepare made, the typical faces that are upright and look ahead.
 
@@ -127,10 +128,10 @@ def select(data: Path, features_file: Path, share: float, out: Path, threads: in
 @click.option("--critic", type=FOLDER, help="With --from and a .onnx: the critic that export wrote with it.")
 @click.option("--steps", type=click.IntRange(min=1), help="Stop at this many generator steps.  [default: the preset's]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this much time.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@options.device
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="bf16 is autocast.")
 @click.option("--compile", "compiled", is_flag=True, help="Fuse kernels with torch.compile: a minute, then faster.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@options.threads
 @click.option("--log-every", type=click.IntRange(min=1), default=10, help="Steps between two rows of metrics.")
 @click.option("--sample-every", type=click.IntRange(min=1), default=250, help="Steps between two sample grids.")
 @click.option("--checkpoint-every", type=click.IntRange(min=1), default=250, help="Steps between two checkpoints.")
@@ -251,9 +252,9 @@ def plot(runs: tuple[Path, ...], out: Path, growth: Path | None) -> None:
 @click.option("--reference", type=FOLDER, help="Statistics that animegen stats made, to measure against.")
 @click.option("--fid-images", type=click.IntRange(min=20), default=5000, help="Generated images for a measurement.")
 @click.option("--fid-every", type=click.IntRange(min=1), help="Also measure during the runs.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@options.device
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="bf16 is autocast.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@options.threads
 @click.pass_context
 def compare(
     ctx: click.Context,

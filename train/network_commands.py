@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from animegen.console import progress_bar, say
+from train import options
 from train.options import FOLDER
 
 if TYPE_CHECKING:
+    import torch
+
     from train.autoencoder.file import AutoencoderCard
+
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @click.command()
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=FOLDER, required=True, help="The extractor's file, NAME.onnx; its card goes beside it.")
 @click.option("--epochs", type=click.IntRange(min=1), default=7, help="Passes over the labelled pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, order and augmentation.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@options.threads
 @click.option("--licence", default="unspecified", help="Who may use the extractor, for its card.")
 @click.option("--provenance", default="unspecified", help="Where the training pictures come from, for its card.")
 def tagger(
@@ -88,7 +93,7 @@ def inception(weights: Path | None, out: Path | None) -> None:
 @click.option("--from", "start", type=FOLDER, help="Go on from the features in this file.")
 @click.option("--epochs", type=click.IntRange(min=1), default=4, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, help="Of weights, order, augmentation and faults.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@options.threads
 @click.option("--licence", default="unspecified", help="Who may use the features, for their card.")
 @click.option("--provenance", default="unspecified", help="Where the training pictures come from, for their card.")
 def features(
@@ -146,7 +151,8 @@ def features(
 @click.option("--bits", type=click.IntRange(min=1), default=500, help="That a map tells of its picture, on average.")
 @click.option("--epochs", type=click.IntRange(min=1), default=6, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, order, mirroring and noise.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@options.device
+@options.threads
 @click.option("--licence", default="unspecified", help="Who may use the autoencoder, for its card.")
 @click.option("--provenance", default="unspecified", help="Where the training pictures come from, for its card.")
 def autoencoder(
@@ -157,6 +163,7 @@ def autoencoder(
     bits: int,
     epochs: int,
     seed: int,
+    device: Device,
     threads: int | None,
     licence: str,
     provenance: str,
@@ -175,6 +182,7 @@ def autoencoder(
 
     from train.autoencoder.making import train_autoencoder
 
+    chosen = _device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     with progress_bar("loss") as bar:
@@ -189,6 +197,7 @@ def autoencoder(
             seed=seed,
             licence=licence,
             provenance=provenance,
+            device=chosen,
             each=lambda step, steps, loss: bar.update(task, completed=step, total=steps, loss=f"loss {loss:.3f}"),
         )
     say(
@@ -204,7 +213,8 @@ def autoencoder(
 @click.option("--out", type=FOLDER, required=True, help="The new autoencoder's file, NAME.safetensors.")
 @click.option("--epochs", type=click.IntRange(min=1), default=24, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of order, mirroring and noise.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@options.device
+@options.threads
 def tune(
     source: Path,
     data: Path,
@@ -212,6 +222,7 @@ def tune(
     out: Path,
     epochs: int,
     seed: int,
+    device: Device,
     threads: int | None,
 ) -> None:
     """Train AUTOENCODER further through its codes, so that their values go to what a face is seen by.
@@ -222,7 +233,7 @@ def tune(
     Example: python -m train tune my-autoencoder.safetensors --data data/faces64 \\
                  --features my-features.safetensors --out my-tuned-autoencoder.safetensors
     """
-    _learn_on(source, data, features_file, out, "tuned", "loss", epochs, seed, threads)
+    _learn_on(source, data, features_file, out, "tuned", "loss", epochs, seed, device, threads)
 
 
 @click.command()
@@ -232,7 +243,8 @@ def tune(
 @click.option("--out", type=FOLDER, required=True, help="The sharper autoencoder's file, NAME.safetensors.")
 @click.option("--epochs", type=click.IntRange(min=1), default=27, help="Passes over the pictures.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the critic's weights, order and mirroring.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+@options.device
+@options.threads
 def sharpen(
     source: Path,
     data: Path,
@@ -240,6 +252,7 @@ def sharpen(
     out: Path,
     epochs: int,
     seed: int,
+    device: Device,
     threads: int | None,
 ) -> None:
     """Train the decoder of AUTOENCODER further, against a critic of pixels, until it draws sharp pictures.
@@ -250,7 +263,7 @@ def sharpen(
     Example: python -m train sharpen my-autoencoder.safetensors --data data/faces64 \\
                  --features my-features.safetensors --out my-sharp-autoencoder.safetensors
     """
-    _learn_on(source, data, features_file, out, "sharpened", "margin", epochs, seed, threads)
+    _learn_on(source, data, features_file, out, "sharpened", "margin", epochs, seed, device, threads)
 
 
 @click.command()
@@ -285,6 +298,7 @@ def _learn_on(
     word: str,
     epochs: int,
     seed: int,
+    device: Device,
     threads: int | None,
 ) -> None:
     """Train on what is in `source`; the bar shows the value that says how far it is, by its `word`."""
@@ -292,6 +306,7 @@ def _learn_on(
 
     from train.autoencoder.making import learn_on
 
+    chosen = _device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     with progress_bar("value") as bar:
@@ -300,8 +315,17 @@ def _learn_on(
         def each(step: int, steps: int, value: float) -> None:
             bar.update(task, completed=step, total=steps, value=f"{word} {value:.3f}")
 
-        card = learn_on(source, data, features_file, out, how=how, epochs=epochs, seed=seed, each=each)
+        card = learn_on(source, data, features_file, out, how=how, epochs=epochs, seed=seed, device=chosen, each=each)
     _say_what_comes_back(out, card)
+
+
+def _device(name: Device) -> torch.device:
+    """The device to train on, which is said."""
+    from train.devices import choose_device, device_name
+
+    chosen = choose_device(name)
+    say(f"on {device_name(chosen)}")
+    return chosen
 
 
 def _say_what_comes_back(out: Path, card: AutoencoderCard) -> None:

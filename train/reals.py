@@ -46,7 +46,7 @@ class RealImages:
         if self._resident is None:
             return to_float(inputs["real"])
         images = self._resident[inputs["rows"]]
-        return to_float(torch.where(inputs["mirrored"].view(-1, 1, 1, 1), images.flip(2), images))
+        return shown(images, inputs["mirrored"])
 
     @property
     def remembered(self) -> bool:
@@ -74,6 +74,11 @@ class RealImages:
 def to_float(images: Tensor) -> Tensor:
     """uint8 [N, H, W, C] → float [N, C, H, W] in [−1, 1], channels last in memory."""
     return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def shown(images: Tensor, mirrored: Tensor) -> Tensor:
+    """uint8 [N, H, W, C] and bool [N] → as `to_float`, those images mirrored that are to be."""
+    return to_float(torch.where(mirrored.view(-1, 1, 1, 1), images.flip(2), images))
 
 
 def _on_device(images: Images, device: torch.device) -> Tensor | None:

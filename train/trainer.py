@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from animegen.errors import UsageError
 from animegen.images import Images
 from train import augment, objectives, penalty
-from train.capture import Arrays, Captured, Tensors
+from train.capture import Arrays, Captured, Tensors, rate_on, set_rate
 from train.config import SGD, Adam, Config, Optimiser
 from train.networks import initial_networks
 from train.processes import ALONE, Group, parts
@@ -32,6 +32,7 @@ Figures = dict[str, Tensor]  # scalars by name, still on the device
 
 _STREAM_CRITIC, _STREAM_EPSILON, _STREAM_GENERATOR = 11, 12, 13
 _STREAM_LABELS, _STREAM_AUGMENT_CRITIC, _STREAM_AUGMENT_GENERATOR = 14, 15, 16
+_STREAM_NOISE_CRITIC, _STREAM_NOISE_GENERATOR = 17, 18
 
 
 class Trainer:
@@ -169,6 +170,8 @@ class Trainer:
             **self._label_signs(k),
             **self._augmentations("real", _STREAM_AUGMENT_CRITIC, 2 * k),
             **self._augmentations("fake", _STREAM_AUGMENT_CRITIC, 2 * k + 1),
+            **self._noise("real", _STREAM_NOISE_CRITIC, 2 * k),
+            **self._noise("fake", _STREAM_NOISE_CRITIC, 2 * k + 1),
         }
 
     def _draw_generator(self, k: int) -> Arrays:
@@ -176,10 +179,12 @@ class Trainer:
         drawn = {
             "z": self._latents(_STREAM_GENERATOR, k),
             **self._augmentations("fake", _STREAM_AUGMENT_GENERATOR, 2 * k),
+            **self._noise("fake", _STREAM_NOISE_GENERATOR, 2 * k),
         }
         if self.objective.relativistic:  # against the real images of the round's last critic step
             drawn |= self._draw_real((k // self.config.n_generator + 1) * self.config.n_critic - 1)
             drawn |= self._augmentations("real", _STREAM_AUGMENT_GENERATOR, 2 * k + 1)
+            drawn |= self._noise("real", _STREAM_NOISE_GENERATOR, 2 * k + 1)
         return drawn
 
     def _update_critic(self, inputs: Tensors, *, penalised: bool) -> Figures:
@@ -282,8 +287,8 @@ class Trainer:
         falling = self.config.lr_decay * self.total_steps
         left = (self.total_steps - self.step) / falling if falling else 1.0
         scale = self.lr_scale * min(1.0, max(0.0, left))
-        _set_learning_rate(self.generator_optimiser, self.config.generator_optimiser.lr * scale)
-        _set_learning_rate(self.critic_optimiser, self.config.critic_optimiser.lr * scale)
+        set_rate(self.generator_optimiser, self.config.generator_optimiser.lr * scale)
+        set_rate(self.critic_optimiser, self.config.critic_optimiser.lr * scale)
 
     def _parts(self, inputs: Tensors) -> list[Tensors]:
         """The rows of this process, in parts that are computed one after the other."""
@@ -318,10 +323,22 @@ class Trainer:
         draws = augment.draw(rng, config.batch_size, config.augment, (config.size, config.size))
         return {f"{side}.{name}": numbers for name, numbers in draws.arrays().items()}
 
+    def _noise(self, side: str, stream: int, k: int) -> dict[str, NDArray[np.float32]]:
+        """For each code of this side: a critic that sees none twice can't learn a few thousand by heart.
+
+        Sønderby et al. 2017 (arXiv 1610.04490), instance noise: what both sides get moves neither's optimum.
+        """
+        config = self.config
+        if not config.code_noise:
+            return {}
+        rng = np.random.default_rng([config.seed, stream, k])
+        noise = rng.standard_normal((config.batch_size, config.code_values, 1, 1), np.float32)
+        return {f"noise.{side}": np.float32(config.code_noise) * noise}
+
     def _real(self, inputs: Tensors) -> Tensor:
-        """The real images as the critic sees them: after their augmentations."""
+        """The real images as the critic sees them: after their augmentations, or as codes with their noise."""
         if self.reals.remembered:
-            return self.reals.views(inputs)
+            return _noisy(self.reals.views(inputs), inputs, "real")
         return self._view(augment.apply(self.reals.images(inputs), _own(inputs, "real")))
 
     def _view(self, images: Tensor) -> Tensor:
@@ -332,8 +349,7 @@ class Trainer:
     def _fake(self, inputs: Tensors) -> Tensor:
         """What the generator makes of the latents, in the same way."""
         made = augment.apply(self.generator.judged(inputs["z"]).float(), _own(inputs, "fake"))
-        view: Tensor = self.critic.see(made)
-        return view
+        return _noisy(self.critic.see(made), inputs, "fake")
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -351,25 +367,22 @@ def _means(found: list[Figures]) -> Figures:
     return {name: torch.stack([part[name] for part in found]).mean() for name in found[0]}
 
 
+def _noisy(view: Tensor, inputs: Tensors, side: str) -> Tensor:
+    """What the critic sees of this side, with its noise where there is any."""
+    noise = inputs.get(f"noise.{side}")
+    return view if noise is None else view + noise
+
+
 def _own(inputs: Tensors, side: str) -> Tensors:
     """The augmentations drawn for this side, `real` or `fake`."""
     return {name.removeprefix(f"{side}."): value for name, value in inputs.items() if name.startswith(f"{side}.")}
 
 
 def _optimiser(network: nn.Module, config: Optimiser, *, captured: bool) -> torch.optim.Optimizer:
-    """For a CUDA graph the learning rate lies on the GPU, where the graph reads it at each step."""
     if isinstance(config, SGD):
         return torch.optim.SGD(network.parameters(), lr=config.lr)
-    lr = torch.tensor(config.lr, device=next(network.parameters()).device) if captured else config.lr
+    lr = rate_on(next(network.parameters()).device, config.lr) if captured else config.lr
     if isinstance(config, Adam):
         betas = (config.beta1, config.beta2)
         return torch.optim.Adam(network.parameters(), lr=lr, betas=betas, capturable=captured, fused=True)
     return torch.optim.RMSprop(network.parameters(), lr=lr, alpha=config.alpha, capturable=captured)
-
-
-def _set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    (group,) = optimiser.param_groups
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate

@@ -28,7 +28,7 @@ def write(path: Path, weights: Mapping[str, Tensor], card: msgspec.Struct) -> No
     Raises:
         OutputError: the file can't be written; nothing is left behind.
     """
-    halves = {name: value.to(torch.float16).contiguous() for name, value in weights.items()}
+    halves = {name: value.to("cpu", torch.float16).contiguous() for name, value in weights.items()}
     with replacing(path) as temporary:
         try:
             save_file(halves, temporary, {_KEY: msgspec.json.encode(card).decode()})

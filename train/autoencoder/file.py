@@ -37,6 +37,7 @@ class AutoencoderCard(msgspec.Struct, frozen=True, kw_only=True):
     licence: str
     provenance: str
     code: str
+    device: str = "cpu"  # that it was trained on
     tuned: int = 0  # epochs in which it learnt on through its codes; its bits and variance aren't known then, and are 0
     sharpened: int = 0  # epochs in which its decoder learnt on against a critic of pixels
     from_sha256: str = ""  # of the file that learnt on

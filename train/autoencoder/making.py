@@ -18,6 +18,7 @@ from train.autoencoder import sharpening, training, tuning
 from train.autoencoder.file import FORMAT, AutoencoderCard, read, write
 from train.autoencoder.network import CHANNELS, SIDE, SIZE, Autoencoder
 from train.data import Dataset
+from train.devices import device_name
 from train.errors import ConfigError
 from train.features import file as features
 from train.features.lens import Lens
@@ -38,6 +39,7 @@ def train_autoencoder(
     seed: int,
     licence: str,
     provenance: str,
+    device: torch.device = training.CPU,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> AutoencoderCard:
     """Train on the packed dataset `data`, but for a random fiftieth of it, and write `out`.
@@ -56,7 +58,9 @@ def train_autoencoder(
     dataset = _open(data)
     lens, _ = features.read(features_file)
     used, kept = _divided(dataset, seed)
-    autoencoder, share = training.fit(used, lens, values=values, bits=bits, epochs=epochs, seed=seed, each=each)
+    autoencoder, share = training.fit(
+        used, lens, values=values, bits=bits, epochs=epochs, seed=seed, device=device, each=each
+    )
     found = training.differences(autoencoder, lens, kept)
     card = AutoencoderCard(
         kind="autoencoder",
@@ -78,6 +82,7 @@ def train_autoencoder(
         licence=licence,
         provenance=provenance,
         code=code,
+        device=device_name(device),
     )
     write(out, autoencoder, card)
     return card
@@ -92,6 +97,7 @@ def learn_on(
     how: Literal["tuned", "sharpened"],
     epochs: int,
     seed: int,
+    device: torch.device = training.CPU,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> AutoencoderCard:
     """Train the autoencoder in `path` further on the same images, and write `out`.
@@ -115,17 +121,18 @@ def learn_on(
     if how == "tuned":
         if card.sharpened:
             raise ConfigError(f"{path} was sharpened, and tuning it would blur it: tune the one that it was made of")
-        autoencoder = tuning.tune(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
+        autoencoder = tuning.tune(autoencoder, used, lens, epochs=epochs, seed=seed, device=device, each=each)
         # What maps tell, and which share of it codes keep, isn't known of one whose codes aren't cut from maps.
         card = structs.replace(card, tuned=card.tuned + epochs, bits=0.0, variance=0.0)
     else:
-        autoencoder = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, each=each)
+        autoencoder = sharpening.sharpen(autoencoder, used, lens, epochs=epochs, seed=seed, device=device, each=each)
         card = structs.replace(card, sharpened=card.sharpened + epochs, share=1.0)
     card = structs.replace(
         card,
         features_sha256=sha256(features_file),
         minutes=round(card.minutes + minutes_since(began), 1),
         code=code,
+        device=device_name(device),
         from_sha256=sha256(path),
     )
     return _measured(autoencoder, card, lens, kept, out)

@@ -24,7 +24,7 @@ SIZE = 64  # pixels a side
 SIDE = 8  # of a map
 CHANNELS = 8  # of a map; those that tell nothing within the budget of bits stay at 0
 _DOWN = (48, 128, 256)  # the encoder's channels at 32², 16² and 8²
-_UP = (256, 128, 64, 32)  # the decoder's at 8², 16², 32² and 64²
+_UP = (320, 192, 96, 48)  # the decoder's at 8², 16², 32² and 64²
 _KERNEL = 4  # of a halving or a doubling
 _LEAST, _MOST = -8.0, 4.0  # of the logarithm of a value's variance
 _STILL = 1e-4  # of the largest variance of a code's directions: one that varies less isn't blown up
@@ -73,10 +73,12 @@ class Autoencoder(nn.Module):
             Its last layer takes a map's.
         doubts: what the layer before that is given → the logarithms of the map's variances.
         decoder: codes → images in [−1, 1].
+        values: of a code.
     """
 
     def __init__(self, network: Network, values: int) -> None:
         super().__init__()
+        self.values = values
         network.eval()
         means, self.doubts = (_head(network.heads.in_channels, CHANNELS) for _ in range(2))
         for own, rows in ((means, slice(CHANNELS)), (self.doubts, slice(CHANNELS, None))):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -22,13 +21,23 @@ from torch import Tensor
 from animegen.images import Images
 from train import objectives, penalty
 from train.autoencoder.network import Autoencoder
-from train.autoencoder.training import BATCH, apart, batches, noisy, steps_of
+from train.autoencoder.training import (
+    BATCH,
+    CPU,
+    apart,
+    autocast_on,
+    batches,
+    moved,
+    noise_on_codes,
+    steps_of,
+)
+from train.capture import Tensors, on, rate_on, set_rate
 from train.config import Config, CriticConfig
-from train.devices import choose_precision
 from train.errors import TrainingError
 from train.features.lens import Lens
 from train.layers import unearth
 from train.networks import Critic
+from train.reals import shown
 
 _GAME = objectives.OBJECTIVES["dcgan"]
 _GAMMA = 0.05  # of the mean squares of the critic's slopes
@@ -39,7 +48,7 @@ _RATE, _CRITIC_RATE, _BETAS = 2e-4, 4e-4, (0.0, 0.9)
 _FALL = 0.4  # the share of the run over which both rates fall in a line
 _FEATURES = 0.3  # the features' weight beside the pixels' mean absolute difference
 _PULL = 0.5  # how hard the critic pulls at a picture, where differences pull with 1: more draws sharper, and odd eyes
-_REMEMBERED = 50  # steps whose pulls are measured
+_REMEMBERED = 50  # steps over which the norms' ratio is averaged
 _LEAST = 1e-8  # of a norm that is divided by
 _AVERAGED = 0.998  # what a step keeps, at the most, of the decoder's moving average
 _STREAM = 52
@@ -52,10 +61,12 @@ def sharpen(
     *,
     epochs: int,
     seed: int,
+    device: torch.device = CPU,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> Autoencoder:
     """A copy whose decoder learnt on, on uint8 [N, 64, 64, 3]; `each` is told steps, of how many, and the margin.
 
+    It and the lens are on `device` afterwards, where a step is a CUDA graph if that is a GPU.
     The margin is by how much the critic values the images above what comes back of them: two logits' difference.
 
     Raises:
@@ -65,61 +76,85 @@ def sharpen(
     total = steps_of(len(images), epochs)
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, _STREAM])
-    sharper = copy.deepcopy(autoencoder).to(memory_format=torch.channels_last)
+    sharper, lens = moved(copy.deepcopy(autoencoder), device), moved(lens, device)
     averaged = sharper.decoder
     decoder = copy.deepcopy(averaged)
     unearth(decoder)
-    critic = Critic(Config(preset="", critic=_CRITIC)).to(memory_format=torch.channels_last)
-    lens.to(memory_format=torch.channels_last)
+    critic = moved(Critic(Config(preset="", critic=_CRITIC)), device)
     decoder_optimiser, critic_optimiser = (
-        torch.optim.Adam(network.parameters(), rate, betas=_BETAS, fused=True)
+        torch.optim.Adam(
+            network.parameters(), rate_on(device, rate), betas=_BETAS, fused=True, capturable=device.type == "cuda"
+        )
         for network, rate in ((decoder, _RATE), (critic, _CRITIC_RATE))
     )
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=choose_precision("auto", torch.device("cpu")) == "bf16")
-    alone = math.ceil(_CRITIC_FIRST * total)
-    pulls: deque[float] = deque(maxlen=_REMEMBERED)
-    for step, x in enumerate(batches(images, epochs, rng)):
-        falling = min(1.0, (1 - step / total) / _FALL)
-        decoder_optimiser.param_groups[0]["lr"] = _RATE * falling
-        critic_optimiser.param_groups[0]["lr"] = _CRITIC_RATE * falling
-        with torch.no_grad(), autocast:
-            codes = noisy(sharper.encoder(x), rng)
-        with torch.set_grad_enabled(step >= alone), autocast:
-            y = decoder(codes).float()
+    autocast, pull = autocast_on(device), torch.ones((), device=device)
+
+    def drawn(inputs: Tensors) -> tuple[Tensor, Tensor]:
+        x = shown(inputs["images"], inputs["mirrored"])
+        with autocast:
+            with torch.no_grad():
+                codes = sharper.encoder(x) + inputs["noise"]
+            return x, decoder(codes).float()
+
+    def judge(x: Tensor, y: Tensor) -> Tensor:
         loss, margin = _critic_loss(critic, x, y.detach(), autocast)
         critic_optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         critic_optimiser.step()
-        if step >= alone:
-            decoder_optimiser.zero_grad()
-            y.backward(_pulled(critic, lens, x, y, pulls, autocast))
-            decoder_optimiser.step()
-            # As for a generator: a short horizon first, or a short run's average would remember the blurred start.
-            kept = min(_AVERAGED, (1 + step - alone) / (10 + step - alone))
-            with torch.no_grad():
-                for mean, now in zip(averaged.buffers(), decoder.parameters(), strict=True):
-                    mean.lerp_(now, 1 - kept)
-        if not (math.isfinite(margin) and all(map(math.isfinite, pulls))):
+        return margin
+
+    def alone(inputs: Tensors) -> dict[str, Tensor]:
+        with torch.no_grad():
+            x, y = drawn(inputs)
+        return {"margin": judge(x, y)}
+
+    def both(inputs: Tensors) -> dict[str, Tensor]:
+        x, y = drawn(inputs)
+        margin = judge(x, y)
+        decoder_optimiser.zero_grad()
+        y.backward(_pulled(critic, lens, x, y, pull, inputs["news"], autocast))  # type: ignore[no-untyped-call]
+        decoder_optimiser.step()
+        with torch.no_grad():
+            for mean, now in zip(averaged.buffers(), decoder.parameters(), strict=True):
+                mean.lerp_(now, inputs["moves"])
+        return {"margin": margin, "pull": pull}
+
+    first, then = math.ceil(_CRITIC_FIRST * total), on(device, both)
+    take_step = on(device, alone)
+    for step, batch in enumerate(batches(images, epochs, rng)):
+        falling = min(1.0, (1 - step / total) / _FALL)
+        set_rate(decoder_optimiser, _RATE * falling)
+        set_rate(critic_optimiser, _CRITIC_RATE * falling)
+        inputs = {**batch, "noise": noise_on_codes(sharper.values, rng)}
+        if step >= first:
+            take_step, k = then, step - first
+            # Short horizons first: a short run's average would remember the blurred start.
+            inputs["moves"] = np.array(1 - min(_AVERAGED, (1 + k) / (10 + k)), np.float32)
+            inputs["news"] = np.array(max(1 / _REMEMBERED, 1 / (1 + k)), np.float32)
+        figures = {name: value.item() for name, value in take_step(inputs).items()}
+        if not all(map(math.isfinite, figures.values())):
             raise TrainingError(f"a value of sharpening at step {step} is not finite: nothing was written")
-        each(step + 1, total, margin)
+        each(step + 1, total, figures["margin"])
     sharper.round()
     return sharper
 
 
-def _critic_loss(critic: Critic, x: Tensor, y: Tensor, autocast: torch.autocast) -> tuple[Tensor, float]:
+def _critic_loss(critic: Critic, x: Tensor, y: Tensor, autocast: torch.autocast) -> tuple[Tensor, Tensor]:
     """The critic's loss with its penalties, and the margin."""
     with autocast:
         c_real, c_fake = critic(torch.cat([x, y])).float().chunk(2)
         slopes = penalty.input_gradient(critic, torch.cat([x[:_PENALISED], y[:_PENALISED]]))
     loss = _GAME.critic(c_real, c_fake) + _GAMMA * penalty.zero_centred_penalty(slopes)
-    return loss, (c_real - c_fake).mean().item()
+    return loss, (c_real - c_fake).mean().detach()
 
 
-def _pulled(critic: Critic, lens: Lens, x: Tensor, y: Tensor, pulls: deque[float], autocast: torch.autocast) -> Tensor:
+def _pulled(
+    critic: Critic, lens: Lens, x: Tensor, y: Tensor, pull: Tensor, news: Tensor, autocast: torch.autocast
+) -> Tensor:
     """The gradient by the pictures `y`: that of the differences, and the critic's, brought to `_PULL` times its norm.
 
-    Esser et al. 2021, equation 7, but at the pictures and not at the decoder's last layer; `pulls` has the ratios of
-    the norms in the last steps.
+    Esser et al. 2021, equation 7, but at the pictures and not at the decoder's last layer. `pull` is the ratio of the
+    norms, averaged over steps, into which this step's goes by a share of `news`.
     """
     critic.requires_grad_(False)
     with autocast:
@@ -132,5 +167,5 @@ def _pulled(critic: Critic, lens: Lens, x: Tensor, y: Tensor, pulls: deque[float
     towards_x, towards_critic = (
         torch.autograd.grad(loss, y)[0] for loss in (differences, _GAME.generator(c_fake, c_fake))
     )
-    pulls.append((towards_x.norm() / towards_critic.norm().clamp(min=_LEAST)).item())
-    return towards_x + _PULL * sum(pulls) / len(pulls) * towards_critic
+    pull.lerp_(towards_x.norm() / towards_critic.norm().clamp(min=_LEAST), news)
+    return towards_x + _PULL * pull * towards_critic

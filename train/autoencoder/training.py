@@ -11,17 +11,20 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from animegen.images import Images
 from train.autoencoder.network import CHANNELS, SIDE, Autoencoder, Network, drawn
+from train.capture import Arrays, Tensors, on, rate_on, set_rate
 from train.devices import choose_precision
 from train.errors import ConfigError, TrainingError
 from train.features.lens import Lens
-from train.tagger.training import to_input
+from train.reals import shown, to_float
 
 BATCH = 32
 LEARNING_RATE = 2e-3  # AdamW's; it rises over the first steps and falls in a line after two fifths
@@ -35,6 +38,8 @@ _LEAST = 1e-4  # added to a place's mean square, lest nothing be divided by noth
 _NOISE = 0.2  # the deviation of what `noisy` adds to each value of a code, whose own is 1
 _STREAM = 51
 _PART = 256
+CPU = torch.device("cpu")
+Network_ = TypeVar("Network_", bound=nn.Module)
 
 
 def fit(
@@ -45,10 +50,12 @@ def fit(
     bits: int,
     epochs: int,
     seed: int,
+    device: torch.device = CPU,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> tuple[Autoencoder, float]:
     """Train on uint8 [N, 64, 64, 3], half of them mirrored; `each` is told steps, of how many, and the loss.
 
+    Autoencoder and lens are on `device` afterwards, where a step is a CUDA graph if that is a GPU.
     The map of an image tells so many `bits` of it, on average and at the most. Codes are the first principal components
     of maps, so many `values`; their share of the variance is returned beside the autoencoder.
 
@@ -59,29 +66,51 @@ def fit(
     total = steps_of(len(images), epochs)
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, _STREAM])
-    network = Network().to(memory_format=torch.channels_last)
-    lens.to(memory_format=torch.channels_last)
+    network, lens = moved(Network(), device), moved(lens, device)
     optimiser = torch.optim.AdamW(
-        network.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True
+        network.parameters(),
+        rate_on(device, LEARNING_RATE),
+        betas=(0.9, 0.99),
+        weight_decay=WEIGHT_DECAY,
+        fused=True,
+        capturable=device.type == "cuda",
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, (step + 1) / _RISE, (1 - step / total) / _FALL)
-    )
-    price = _PRICE
-    for step, x in enumerate(batches(images, epochs, rng)):
-        loss, told = _loss(network, lens, x, noise_for(rng))
-        each(step + 1, total, loss.item())
-        loss = loss + price * told
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the autoencoder's loss at step {step} is not finite: nothing was written")
+    autocast = autocast_on(device)
+
+    def descend(inputs: Tensors) -> dict[str, Tensor]:
+        with autocast:
+            maps = network.encode(shown(inputs["images"], inputs["mirrored"]))
+            y = network.decoder(drawn(maps, inputs["noise"])).float()
+            loss = distance(lens, shown(inputs["images"], inputs["mirrored"]), y, FEATURES)
+        told = _told(maps)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss + inputs["price"] * told).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        schedule.step()
-        price *= math.exp(_HASTE * max(-1.0, min(1.0, told.item() / (bits * math.log(2)) - 1)))
-    autoencoder = Autoencoder(network, values).to(memory_format=torch.channels_last)
+        return {"loss": loss.detach(), "told": told.detach()}
+
+    take_step, price = on(device, descend), _PRICE
+    for step, batch in enumerate(batches(images, epochs, rng)):
+        set_rate(optimiser, LEARNING_RATE * min(1.0, (step + 1) / _RISE, (1 - step / total) / _FALL))
+        noise = rng.standard_normal((BATCH, CHANNELS, SIDE, SIDE), np.float32)
+        figures = take_step({**batch, "noise": noise, "price": np.array(price, np.float32)})
+        loss, told = figures["loss"].item(), figures["told"].item()
+        if not (math.isfinite(loss) and math.isfinite(told)):
+            raise TrainingError(f"the autoencoder's loss at step {step} is not finite: nothing was written")
+        each(step + 1, total, loss)
+        price *= math.exp(_HASTE * max(-1.0, min(1.0, told / (bits * math.log(2)) - 1)))
+    autoencoder = moved(Autoencoder(network, values), device)
     with torch.no_grad():
-        return autoencoder, autoencoder.fit(torch.cat([autoencoder.encode(x)[0] for x in both_sides(images)]))
+        return autoencoder, autoencoder.fit(torch.cat([autoencoder.encode(x)[0] for x in both_sides(images, device)]))
+
+
+def moved(network: Network_, device: torch.device) -> Network_:
+    """The network on this device, channels last in memory."""
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def autocast_on(device: torch.device) -> torch.autocast:
+    """bf16 where the device multiplies it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=choose_precision("auto", device) == "bf16")
 
 
 def steps_of(count: int, epochs: int) -> int:
@@ -95,25 +124,18 @@ def steps_of(count: int, epochs: int) -> int:
     return epochs * (count // BATCH)
 
 
-def batches(images: Images, epochs: int, rng: np.random.Generator) -> Iterator[Tensor]:
-    """Full batches, each image at most once an epoch and half of them mirrored: float [BATCH, 3, 64, 64]."""
+def batches(images: Images, epochs: int, rng: np.random.Generator) -> Iterator[Arrays]:
+    """Full batches, each image at most once an epoch and half of them to be mirrored, as `shown` takes them."""
     for _ in range(epochs):
         order = rng.permutation(len(images))
         for first in range(0, len(images) - BATCH + 1, BATCH):
-            x = to_input(images[np.sort(order[first : first + BATCH])]).contiguous(memory_format=torch.channels_last)
-            mirrored = torch.from_numpy(rng.random(BATCH) < 0.5)
-            x[mirrored] = x[mirrored].flip(3)
-            yield x
+            rows = np.sort(order[first : first + BATCH])
+            yield {"images": images[rows], "mirrored": rng.random(BATCH) < 0.5}
 
 
-def noise_for(rng: np.random.Generator) -> Tensor:
-    """Of deviation 1, for a batch's maps: [BATCH, CHANNELS, SIDE, SIDE]."""
-    return torch.from_numpy(rng.standard_normal((BATCH, CHANNELS, SIDE, SIDE), np.float32))
-
-
-def noisy(codes: Tensor, rng: np.random.Generator) -> Tensor:
-    """The codes with a little noise: what a decoder learns of these it draws of a generator's small mistakes, too."""
-    return codes + _NOISE * torch.from_numpy(rng.standard_normal(codes.shape, np.float32))
+def noise_on_codes(values: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A little, for a batch's codes: what a decoder learns of noisy ones it draws of a generator's mistakes, too."""
+    return _NOISE * rng.standard_normal((BATCH, values, 1, 1), np.float32)
 
 
 @dataclass(frozen=True)
@@ -129,7 +151,7 @@ class Differences:
 def differences(autoencoder: Autoencoder, lens: Lens, images: Images) -> Differences:
     """The means over uint8 [N, 64, 64, 3]."""
     found = np.zeros(3)
-    for x in _parts(images):
+    for x in _parts(images, next(autoencoder.buffers()).device):
         maps = autoencoder.encode(x)
         y = autoencoder.decoder(autoencoder.codes(maps[0]))
         levels, features = (x - y).abs().mean().item() * 127.5, apart(lens.maps(x), lens.maps(y)).item()
@@ -137,14 +159,14 @@ def differences(autoencoder: Autoencoder, lens: Lens, images: Images) -> Differe
     return Differences(*(found / len(images)).tolist())
 
 
-def _parts(images: Images) -> Iterator[Tensor]:
+def _parts(images: Images, device: torch.device) -> Iterator[Tensor]:
     for first in range(0, len(images), _PART):
-        yield to_input(np.array(images[first : first + _PART])).contiguous(memory_format=torch.channels_last)
+        yield to_float(torch.from_numpy(np.array(images[first : first + _PART])).to(device))
 
 
-def both_sides(images: Images) -> Iterator[Tensor]:
+def both_sides(images: Images, device: torch.device) -> Iterator[Tensor]:
     """All of uint8 [N, 64, 64, 3] and their mirror images, in parts: float [n, 3, 64, 64]."""
-    for x in _parts(images):
+    for x in _parts(images, device):
         yield x
         yield x.flip(3)
 
@@ -164,39 +186,32 @@ def apart(wanted: list[Tensor], found: list[Tensor]) -> Tensor:
 
 def apart_each(wanted: Tensor, found: Tensor) -> Tensor:
     """The same of each pair of [N, C, side, side], in one map: [N]."""
-    distances: Tensor = ((unit(wanted) - unit(found)).square() * _looked_at(wanted.shape[2])).mean((1, 2, 3))
+    distances: Tensor = ((unit(wanted) - unit(found)).square() * _looked_at(wanted.shape[2], wanted.device)).mean(
+        (1, 2, 3)
+    )
     return distances
 
 
 def pixels_apart(x: Tensor, y: Tensor) -> Tensor:
     """The mean absolute difference of two batches of images."""
-    difference: Tensor = ((x - y).abs() * _looked_at(x.shape[2])).mean()
+    difference: Tensor = ((x - y).abs() * _looked_at(x.shape[2], x.device)).mean()
     return difference
 
 
-def _loss(network: Network, lens: Lens, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """How far the images come back from themselves, and what their maps tell, in nats an image."""
-    bf16 = choose_precision("auto", x.device) == "bf16"
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-        maps = network.encode(x)
-        y = network.decoder(drawn(maps, noise)).float()
-        found = distance(lens, x, y, FEATURES)
-    return found, _told(maps)
-
-
 def _told(maps: tuple[Tensor, Tensor]) -> Tensor:
+    """What maps tell, in nats an image."""
     means, logs = maps
     told: Tensor = (means.square() + logs.exp() - 1 - logs).sum((1, 2, 3)).mean() / 2
     return told
 
 
 @cache
-def _looked_at(side: int) -> Tensor:
+def _looked_at(side: int, device: torch.device) -> Tensor:
     """The weight of each place of a map [side, side], 1 on average."""
     places = (torch.arange(side) + 0.5) / side
     across, down = ((-((places - middle) / _AROUND).square() / 2).exp() for middle in _MIDDLE)
     weights = 1 + _MORE * down[:, None] * across
-    return weights / weights.mean()
+    return (weights / weights.mean()).to(device)
 
 
 def unit(values: Tensor) -> Tensor:
