@@ -33,6 +33,7 @@ from train.errors import CheckpointError, ConfigError
 from train.features import file as features
 from train.features.lens import Lens
 from train.features.network import FeatureNetwork
+from train.networks import DrawnCritic
 from train.reals import to_float
 from train.tagger.training import to_input
 from train.trainer import Trainer, to_uint8
@@ -298,23 +299,53 @@ def test_the_views_kept_are_those_of_the_images(made: tuple[Path, str], data: Pa
     torch.testing.assert_close(tested.reals.views(drawn), tested.critic.view(expected), rtol=2e-3, atol=2e-3)
 
 
-def test_both_sides_get_noise_on_their_codes(made: tuple[Path, str], data: Path) -> None:
-    tested = trainer(made, Dataset.open(data).images, "batch_size=64", "code_noise=0.5")
-    plain = trainer(made, Dataset.open(data).images, "batch_size=64")
-    drawn, without = (
-        {name: torch.from_numpy(value) for name, value in own._draw_critic(3).items()} for own in (tested, plain)
-    )
-    added = {}
-    for side, see, clean in (("real", tested._real, plain._real), ("fake", tested._fake, plain._fake)):
-        with torch.no_grad():
-            added[side] = see(drawn) - clean(without)
-        torch.testing.assert_close(added[side], drawn[f"noise.{side}"], rtol=0, atol=1e-5)
-        assert added[side].std().item() == pytest.approx(0.5, rel=0.1)
-    assert not torch.equal(added["real"], added["fake"])
-    step = tested._draw_generator(3)
-    assert not np.array_equal(step["noise.fake"], drawn["noise.fake"].numpy())
-    assert "noise.real" not in step
-    assert tested.train_step().keys() == plain.train_step().keys()
+def test_a_critic_of_features_sees_what_is_drawn(made: tuple[Path, str], lens_file: Path, data: Path) -> None:
+    images = Dataset.open(data).images
+    seen = (f"critic.features={lens_file}", "critic.blocks=0")
+    tested = trainer(made, images, *seen)
+    assert isinstance(tested.critic, DrawnCritic)
+    (autoencoder, _), (lens, _) = file.read(made[0]), features.read(lens_file)
+    x = to_input(np.array(images[:4]))
+    with torch.no_grad():
+        codes = tested.generator.judged(torch.randn(4, 8))
+        torch.testing.assert_close(tested.critic.see(codes), lens(autoencoder.decoder(codes)))
+        back = autoencoder.decoder(autoencoder.encoder(x))
+        torch.testing.assert_close(tested.critic.view(x), lens(back), rtol=1e-4, atol=1e-4)
+    before = {name: value.clone() for name, value in tested.generator.state_dict().items()}
+    frozen = {name: value.clone() for name, value in tested.critic.state_dict().items()}
+    figures = tested.train_step()
+    assert tested.reals.remembered
+    assert figures["gradient_norm"] > 0
+    changed = {name for name, value in tested.generator.state_dict().items() if not torch.equal(value, before[name])}
+    assert "first.weight" in changed  # by a gradient that came through lens and decoder
+    assert not [name for name in changed if name.startswith("decoder.")]
+    learnt = {name for name, value in tested.critic.state_dict().items() if not torch.equal(value, frozen[name])}
+    assert learnt
+    assert not [name for name in learnt if name.startswith(("lens.", "encoder.", "decoder."))]
+
+
+def test_a_run_in_codes_goes_on_with_a_critic_of_features(
+    made: tuple[Path, str], lens_file: Path, data: Path, tmp_path: Path, train: Run
+) -> None:
+    given = [part for value in (*SMALL, f"autoencoder={made[0]}") for part in ("--set", value)]
+    start = ("fit", "--preset", "wgan-gp-64", *given, *LIMITS, "--data", data)
+    model = tmp_path / "codes.onnx"
+    for command in (
+        (*start, "--steps", "2", "--out", tmp_path / "codes"),
+        ("export", tmp_path / "codes", "--out", model),
+    ):
+        done = train(*command)
+        assert done.returncode == 0, done.stderr.decode()
+    onwards = (*start, "--set", "critic.blocks=0", "--set", f"critic.features={lens_file}")
+    for name, steps in (("whole", "2"), ("parts", "1")):
+        done = train(*onwards, "--from", model, "--steps", steps, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr.decode()
+    resumed = train("fit", "--resume", *LIMITS, "--steps", "2", "--data", data, "--out", tmp_path / "parts")
+    assert resumed.returncode == 0, resumed.stderr.decode()
+    whole, parts = (safe_open(tmp_path / name / checkpoint.NAME, "pt") for name in ("whole", "parts"))
+    assert all(torch.equal(whole.get_tensor(name), parts.get_tensor(name)) for name in whole.keys())  # noqa: SIM118
+    done = train("export", tmp_path / "whole", "--out", tmp_path / "after.onnx")
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_a_run_goes_on_exactly_and_becomes_a_model(
@@ -382,7 +413,6 @@ def test_a_run_goes_on_exactly_and_becomes_a_model(
         (["autoencoder=nowhere.safetensors"], "python -m train autoencoder"),
         (["code_values=16"], "code_values=40"),
         (["autoencoder="], "code_values are an autoencoder's"),
-        (["autoencoder=", "code_values=96", "code_noise=0.1"], "code_noise is for codes"),
         (["generator.norm=none"], "generator.norm"),
         (["critic.norm=instance"], "critic.norm"),
         (["critic.features=some.safetensors"], "critic.features"),

@@ -113,7 +113,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()  # DiffAugment
     autoencoder: str = ""  # a file of python -m train autoencoder: both networks work in its codes, and it draws
     code_values: Positive = 96  # of the autoencoder's codes
-    code_noise: Weight = 0.0  # deviation of what every code, real or made, gets before the critic sees it
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     generator: GeneratorConfig = GeneratorConfig()
     critic: CriticConfig = CriticConfig()
@@ -194,8 +193,6 @@ def _check(config: Config) -> None:
         _check_features(config)
     if config.autoencoder:
         _check_autoencoder(config)
-    elif config.code_noise:
-        raise ConfigError("code_noise is for codes: name an autoencoder's file with autoencoder, or leave it out")
     elif config.code_values != Config(preset="").code_values:
         raise ConfigError("code_values are an autoencoder's: name its file with autoencoder, or leave them out")
     if config.label_noise and config.objective != "dcgan":
@@ -220,7 +217,7 @@ def _check_features(config: Config) -> None:
 
 def _check_autoencoder(config: Config) -> None:
     """Networks of codes have one form; the autoencoder is one of images of one size, as they are."""
-    free = {"generator": {"z_dim", "width", "blocks"}, "critic": {"width", "slope", "blocks"}}
+    free = {"generator": {"z_dim", "width", "blocks"}, "critic": {"width", "slope", "blocks", "features"}}
     plain = {"generator": GeneratorConfig(), "critic": CriticConfig()}
     for part, own in (("generator", config.generator), ("critic", config.critic)):
         for name in own.__struct_fields__:

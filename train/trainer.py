@@ -32,7 +32,6 @@ Figures = dict[str, Tensor]  # scalars by name, still on the device
 
 _STREAM_CRITIC, _STREAM_EPSILON, _STREAM_GENERATOR = 11, 12, 13
 _STREAM_LABELS, _STREAM_AUGMENT_CRITIC, _STREAM_AUGMENT_GENERATOR = 14, 15, 16
-_STREAM_NOISE_CRITIC, _STREAM_NOISE_GENERATOR = 17, 18
 
 
 class Trainer:
@@ -170,8 +169,6 @@ class Trainer:
             **self._label_signs(k),
             **self._augmentations("real", _STREAM_AUGMENT_CRITIC, 2 * k),
             **self._augmentations("fake", _STREAM_AUGMENT_CRITIC, 2 * k + 1),
-            **self._noise("real", _STREAM_NOISE_CRITIC, 2 * k),
-            **self._noise("fake", _STREAM_NOISE_CRITIC, 2 * k + 1),
         }
 
     def _draw_generator(self, k: int) -> Arrays:
@@ -179,12 +176,10 @@ class Trainer:
         drawn = {
             "z": self._latents(_STREAM_GENERATOR, k),
             **self._augmentations("fake", _STREAM_AUGMENT_GENERATOR, 2 * k),
-            **self._noise("fake", _STREAM_NOISE_GENERATOR, 2 * k),
         }
         if self.objective.relativistic:  # against the real images of the round's last critic step
             drawn |= self._draw_real((k // self.config.n_generator + 1) * self.config.n_critic - 1)
             drawn |= self._augmentations("real", _STREAM_AUGMENT_GENERATOR, 2 * k + 1)
-            drawn |= self._noise("real", _STREAM_NOISE_GENERATOR, 2 * k + 1)
         return drawn
 
     def _update_critic(self, inputs: Tensors, *, penalised: bool) -> Figures:
@@ -323,22 +318,10 @@ class Trainer:
         draws = augment.draw(rng, config.batch_size, config.augment, (config.size, config.size))
         return {f"{side}.{name}": numbers for name, numbers in draws.arrays().items()}
 
-    def _noise(self, side: str, stream: int, k: int) -> dict[str, NDArray[np.float32]]:
-        """For each code of this side: a critic that sees none twice can't learn a few thousand by heart.
-
-        Sønderby et al. 2017 (arXiv 1610.04490), instance noise: what both sides get moves neither's optimum.
-        """
-        config = self.config
-        if not config.code_noise:
-            return {}
-        rng = np.random.default_rng([config.seed, stream, k])
-        noise = rng.standard_normal((config.batch_size, config.code_values, 1, 1), np.float32)
-        return {f"noise.{side}": np.float32(config.code_noise) * noise}
-
     def _real(self, inputs: Tensors) -> Tensor:
-        """The real images as the critic sees them: after their augmentations, or as codes with their noise."""
+        """The real images as the critic sees them: after their augmentations."""
         if self.reals.remembered:
-            return _noisy(self.reals.views(inputs), inputs, "real")
+            return self.reals.views(inputs)
         return self._view(augment.apply(self.reals.images(inputs), _own(inputs, "real")))
 
     def _view(self, images: Tensor) -> Tensor:
@@ -349,7 +332,8 @@ class Trainer:
     def _fake(self, inputs: Tensors) -> Tensor:
         """What the generator makes of the latents, in the same way."""
         made = augment.apply(self.generator.judged(inputs["z"]).float(), _own(inputs, "fake"))
-        return _noisy(self.critic.see(made), inputs, "fake")
+        view: Tensor = self.critic.see(made)
+        return view
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -365,12 +349,6 @@ def to_uint8(images: Tensor) -> Images:
 def _means(found: list[Figures]) -> Figures:
     """The mean of each figure over the parts of a batch."""
     return {name: torch.stack([part[name] for part in found]).mean() for name in found[0]}
-
-
-def _noisy(view: Tensor, inputs: Tensors, side: str) -> Tensor:
-    """What the critic sees of this side, with its noise where there is any."""
-    noise = inputs.get(f"noise.{side}")
-    return view if noise is None else view + noise
 
 
 def _own(inputs: Tensors, side: str) -> Tensors:
