@@ -33,7 +33,6 @@ from train.errors import CheckpointError, ConfigError
 from train.features import file as features
 from train.features.lens import Lens
 from train.features.network import FeatureNetwork
-from train.networks import DrawnCritic
 from train.reals import to_float
 from train.tagger.training import to_input
 from train.trainer import Trainer, to_uint8
@@ -297,55 +296,6 @@ def test_the_views_kept_are_those_of_the_images(made: tuple[Path, str], data: Pa
     drawn = {name: torch.from_numpy(value) for name, value in tested.reals.draw(3).items()}
     assert 0 < drawn["mirrored"].sum() < 64
     torch.testing.assert_close(tested.reals.views(drawn), tested.critic.view(expected), rtol=2e-3, atol=2e-3)
-
-
-def test_a_critic_of_features_sees_what_is_drawn(made: tuple[Path, str], lens_file: Path, data: Path) -> None:
-    images = Dataset.open(data).images
-    seen = (f"critic.features={lens_file}", "critic.blocks=0")
-    tested = trainer(made, images, *seen)
-    assert isinstance(tested.critic, DrawnCritic)
-    (autoencoder, _), (lens, _) = file.read(made[0]), features.read(lens_file)
-    x = to_input(np.array(images[:4]))
-    with torch.no_grad():
-        codes = tested.generator.judged(torch.randn(4, 8))
-        torch.testing.assert_close(tested.critic.see(codes), lens(autoencoder.decoder(codes)))
-        back = autoencoder.decoder(autoencoder.encoder(x))
-        torch.testing.assert_close(tested.critic.view(x), lens(back), rtol=1e-4, atol=1e-4)
-    before = {name: value.clone() for name, value in tested.generator.state_dict().items()}
-    frozen = {name: value.clone() for name, value in tested.critic.state_dict().items()}
-    figures = tested.train_step()
-    assert tested.reals.remembered
-    assert figures["gradient_norm"] > 0
-    changed = {name for name, value in tested.generator.state_dict().items() if not torch.equal(value, before[name])}
-    assert "first.weight" in changed  # by a gradient that came through lens and decoder
-    assert not [name for name in changed if name.startswith("decoder.")]
-    learnt = {name for name, value in tested.critic.state_dict().items() if not torch.equal(value, frozen[name])}
-    assert learnt
-    assert not [name for name in learnt if name.startswith(("lens.", "encoder.", "decoder."))]
-
-
-def test_a_run_in_codes_goes_on_with_a_critic_of_features(
-    made: tuple[Path, str], lens_file: Path, data: Path, tmp_path: Path, train: Run
-) -> None:
-    given = [part for value in (*SMALL, f"autoencoder={made[0]}") for part in ("--set", value)]
-    start = ("fit", "--preset", "wgan-gp-64", *given, *LIMITS, "--data", data)
-    model = tmp_path / "codes.onnx"
-    for command in (
-        (*start, "--steps", "2", "--out", tmp_path / "codes"),
-        ("export", tmp_path / "codes", "--out", model),
-    ):
-        done = train(*command)
-        assert done.returncode == 0, done.stderr.decode()
-    onwards = (*start, "--set", "critic.blocks=0", "--set", f"critic.features={lens_file}")
-    for name, steps in (("whole", "2"), ("parts", "1")):
-        done = train(*onwards, "--from", model, "--steps", steps, "--out", tmp_path / name)
-        assert done.returncode == 0, done.stderr.decode()
-    resumed = train("fit", "--resume", *LIMITS, "--steps", "2", "--data", data, "--out", tmp_path / "parts")
-    assert resumed.returncode == 0, resumed.stderr.decode()
-    whole, parts = (safe_open(tmp_path / name / checkpoint.NAME, "pt") for name in ("whole", "parts"))
-    assert all(torch.equal(whole.get_tensor(name), parts.get_tensor(name)) for name in whole.keys())  # noqa: SIM118
-    done = train("export", tmp_path / "whole", "--out", tmp_path / "after.onnx")
-    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_a_run_goes_on_exactly_and_becomes_a_model(

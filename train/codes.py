@@ -98,8 +98,8 @@ class CodeCritic(nn.Module):
 
 
 @torch.no_grad()
-def give(config: Config, generator: CodeGenerator, critic: nn.Module) -> None:
-    """Give new networks the autoencoder that the configuration names: the critic its `encoder`, and its `decoder`, too.
+def give(config: Config, generator: CodeGenerator, critic: CodeCritic) -> None:
+    """Give new networks the autoencoder that the configuration names.
 
     Raises:
         ConfigError: there is none, or one of other codes.
@@ -111,9 +111,7 @@ def give(config: Config, generator: CodeGenerator, critic: nn.Module) -> None:
             f"add --set code_values={card.values}"
         )
     generator.decoder.load_state_dict(autoencoder.decoder.state_dict())
-    for name in ("encoder", "decoder"):
-        if isinstance(own := getattr(critic, name, None), nn.Module):
-            own.load_state_dict(getattr(autoencoder, name).state_dict())
+    critic.encoder.load_state_dict(autoencoder.encoder.state_dict())
 
 
 def redraw(path: Path, config: Config, generator: nn.Module, critic: Mapping[str, Tensor]) -> None:

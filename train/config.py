@@ -217,7 +217,7 @@ def _check_features(config: Config) -> None:
 
 def _check_autoencoder(config: Config) -> None:
     """Networks of codes have one form; the autoencoder is one of images of one size, as they are."""
-    free = {"generator": {"z_dim", "width", "blocks"}, "critic": {"width", "slope", "blocks", "features"}}
+    free = {"generator": {"z_dim", "width", "blocks"}, "critic": {"width", "slope", "blocks"}}
     plain = {"generator": GeneratorConfig(), "critic": CriticConfig()}
     for part, own in (("generator", config.generator), ("critic", config.critic)):
         for name in own.__struct_fields__:

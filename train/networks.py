@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from train import codes
-from train.autoencoder.network import Autoencoder
 from train.codes import CodeCritic, CodeGenerator
 from train.config import Config, sides
 from train.convolution import Convolution
@@ -202,9 +201,7 @@ class FeatureCritic(nn.Module):
         vectors: Tensor = self.lens(images)
         return vectors
 
-    def see(self, made: Tensor) -> Tensor:
-        """What it values of generated images: the same."""
-        return self.view(made)
+    see = view
 
     def forward(self, vectors: Tensor) -> Tensor:
         """The values, from what `view` gave."""
@@ -214,29 +211,6 @@ class FeatureCritic(nn.Module):
             x = torch.cat([stage(x), own], 1)
         value: Tensor = self.last(x.flatten(1)) + self.pooled(pooled)
         return value.flatten()
-
-
-class DrawnCritic(FeatureCritic):
-    """A critic of features for a generator of codes: it sees what the decoder draws of a code, and of an image's code.
-
-    One decoder draws both sides, so lines and grain are the same in both, and what can tell them apart is the face.
-    """
-
-    remembers = True
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        blank = Autoencoder.blank(config.code_values)
-        self.encoder, self.decoder = blank.encoder, blank.decoder
-
-    def view(self, images: Tensor) -> Tensor:
-        """What it values of images: the vectors of what comes back of them, [N, LENGTH]."""
-        return self.see(self.encoder(images))
-
-    def see(self, codes: Tensor) -> Tensor:
-        """What it values of codes [N, code_values, 1, 1]: the vectors of what is drawn of them."""
-        vectors: Tensor = self.lens(self.decoder(codes))
-        return vectors
 
 
 AnyGenerator = Generator | CodeGenerator
@@ -263,7 +237,7 @@ def initial_networks(config: Config) -> tuple[AnyGenerator, AnyCritic]:
         torch.manual_seed(config.seed)
         generator = generator_of(config)
         if isinstance(generator, CodeGenerator):
-            valuing = DrawnCritic(config) if config.critic.features else CodeCritic(config)
+            valuing = CodeCritic(config)
             codes.give(config, generator, valuing)
             return generator, valuing
         return generator, (FeatureCritic(config) if config.critic.features else Critic(config))
