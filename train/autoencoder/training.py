@@ -39,7 +39,7 @@ _NOISE = 0.2  # the deviation of what `noisy` adds to each value of a code, whos
 _STREAM = 51
 _PART = 256
 CPU = torch.device("cpu")
-Network_ = TypeVar("Network_", bound=nn.Module)
+Moved = TypeVar("Moved", bound=nn.Module)
 
 
 def fit(
@@ -78,10 +78,11 @@ def fit(
     autocast = autocast_on(device)
 
     def descend(inputs: Tensors) -> dict[str, Tensor]:
+        x = shown(inputs["images"], inputs["mirrored"])
         with autocast:
-            maps = network.encode(shown(inputs["images"], inputs["mirrored"]))
+            maps = network.encode(x)
             y = network.decoder(drawn(maps, inputs["noise"])).float()
-            loss = distance(lens, shown(inputs["images"], inputs["mirrored"]), y, FEATURES)
+            loss = distance(lens, x, y, FEATURES)
         told = _told(maps)
         optimiser.zero_grad()
         (loss + inputs["price"] * told).backward()  # type: ignore[no-untyped-call]
@@ -103,7 +104,7 @@ def fit(
         return autoencoder, autoencoder.fit(torch.cat([autoencoder.encode(x)[0] for x in both_sides(images, device)]))
 
 
-def moved(network: Network_, device: torch.device) -> Network_:
+def moved(network: Moved, device: torch.device) -> Moved:
     """The network on this device, channels last in memory."""
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
