@@ -324,7 +324,7 @@ def _device(name: Device) -> torch.device:
     from train.devices import choose_device, device_name
 
     chosen = choose_device(name)
-    say(f"on {device_name(chosen)}")
+    say(f"device: {device_name(chosen)}")
     return chosen
 
 
