@@ -73,7 +73,7 @@ def made(data: Path, lens_file: Path, tmp_path_factory: pytest.TempPathFactory) 
     """An autoencoder's file, and what the command that made it said."""
     out = tmp_path_factory.mktemp("autoencoder") / "plain.safetensors"
     command = ("autoencoder", "--data", data, "--features", lens_file, "--out", out, "--values", str(VALUES))
-    command += ("--epochs", "8", "--threads", "2")
+    command += ("--epochs", "8", "--threads", "1")
     done = run(sys.executable, "-m", "train", *command, "--licence", "CC0", cwd=ROOT)
     assert done.returncode == 0, done.stderr.decode()
     return out, done.stderr.decode()
@@ -84,7 +84,7 @@ def sharp(made: tuple[Path, str], data: Path, lens_file: Path, tmp_path_factory:
     """The same autoencoder with a sharper decoder."""
     out = tmp_path_factory.mktemp("sharp") / "sharp.safetensors"
     command = ("sharpen", made[0], "--data", data, "--features", lens_file, "--out", out, "--epochs", "3")
-    done = run(sys.executable, "-m", "train", *command, "--threads", "2", cwd=ROOT)
+    done = run(sys.executable, "-m", "train", *command, "--threads", "1", cwd=ROOT)
     assert done.returncode == 0, done.stderr.decode()
     return out
 
@@ -174,7 +174,7 @@ def test_a_code_is_the_first_principal_components_of_a_map(made: tuple[Path, str
 def test_tuning_brings_more_back_by_other_codes(
     made: tuple[Path, str], sharp: Path, lens_file: Path, data: Path, tmp_path: Path, train: Run
 ) -> None:
-    given = ("--data", data, "--features", lens_file, "--out", tmp_path / "tuned.safetensors", "--threads", "2")
+    given = ("--data", data, "--features", lens_file, "--out", tmp_path / "tuned.safetensors", "--threads", "1")
     done = train("tune", made[0], *given, "--epochs", "4")
     assert done.returncode == 0, done.stderr.decode()
     (before, card), (after, tuned) = file.read(made[0]), file.read(tmp_path / "tuned.safetensors")
