@@ -12,6 +12,7 @@ from animegen.errors import ModelError
 FORMAT_VERSION = 1
 LATENT_LAW = "standard_normal"  # numpy.random.RandomState(seed).standard_normal(z_dim) as float32
 _PREFIX = "animegen."
+_HISTORIES = ("earlier", "judged")  # fields of records, oldest first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class ModelCard:
         quality: measured figures with their protocol; empty when nothing was measured.
         earlier: the runs that it started from, oldest first: each one's steps, the images seen by its end, its data and
             commit, and how its recipe differs, as `key: its value → the value in recipe`.
+        judged: what it was taught by verdicts on its images, oldest first: how many, the share of yes, their sha256 and
+            that of the model judged, how well they are told (auc), how far codes were moved, and by what commit.
         autoencoder: of a generator of codes, what the file says whose decoder draws, with that file's sha256.
         directions: unit vectors in latent space along which images change most, strongest first.
         latent_law: how a seed becomes a latent.
@@ -58,6 +61,7 @@ class ModelCard:
     parity: Mapping[str, Any]
     quality: Mapping[str, Any] = field(default_factory=dict)
     earlier: tuple[Mapping[str, Any], ...] = ()
+    judged: tuple[Mapping[str, Any], ...] = ()
     autoencoder: Mapping[str, Any] = field(default_factory=dict)
     directions: tuple[tuple[float, ...], ...] = ()
     latent_law: str = LATENT_LAW
@@ -121,13 +125,13 @@ class ModelCard:
         missing = {entry.name for entry in fields(cls) if _is_required(entry)} - values.keys()
         if missing:
             raise ModelError(f"{origin} has a card without {', '.join(sorted(missing))}: export it again")
-        shape, directions, earlier = values["image_shape"], values.get("directions", []), values.get("earlier", [])
+        shape, directions = values["image_shape"], values.get("directions", [])
         checks = {
             "z_dim": _is_count(values["z_dim"]),
             "image_shape": isinstance(shape, list) and len(shape) == 3 and all(map(_is_count, shape)),
             "latent_law": values.get("latent_law", LATENT_LAW) == LATENT_LAW,
             "name": isinstance(values["name"], str) and values["name"] != "",
-            "earlier": isinstance(earlier, list) and all(isinstance(run, dict) for run in earlier),
+            **{key: _is_history(values.get(key, [])) for key in _HISTORIES},
             "autoencoder": isinstance(values.get("autoencoder", {}), dict),
             "directions": isinstance(directions, list) and all(_is_vector(v, values["z_dim"]) for v in directions),
         }
@@ -135,7 +139,7 @@ class ModelCard:
         if wrong:
             raise ModelError(f"{origin} has a card with {', '.join(wrong)}, which can't be: export it again")
         values["image_shape"] = tuple(shape)
-        values["earlier"] = tuple(earlier)
+        values |= {key: tuple(values.get(key, ())) for key in _HISTORIES}
         values["directions"] = tuple(map(tuple, directions))
         return cls(**{key: value for key, value in values.items() if key in known})
 
@@ -173,7 +177,7 @@ def _rows(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
                 yield prefix + key, "not measured"
         elif key == "directions":
             yield prefix + key, str(len(value))
-        elif key == "earlier":
+        elif key in _HISTORIES:
             for k, run in enumerate(value):
                 yield from _rows(run, f"{prefix}{key}.{k}.")
         elif isinstance(value, list | tuple):
@@ -188,6 +192,10 @@ def _is_required(entry: Field[Any]) -> bool:
 
 def _is_vector(value: Any, length: int) -> bool:
     return isinstance(value, list) and len(value) == length and all(isinstance(x, int | float) for x in value)
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(record, dict) for record in value)
 
 
 def _is_count(value: Any) -> bool:

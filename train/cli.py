@@ -13,6 +13,7 @@ from animegen.errors import MissingPackageError, UsageError
 from train import options
 from train.network_commands import autoencoder, blend, features, inception, sharpen, tagger, tune
 from train.options import FOLDER
+from train.verdict_commands import prefer, sheets
 
 if TYPE_CHECKING:
     from train.data import Channels
@@ -383,3 +384,5 @@ main.add_command(tune)
 main.add_command(sharpen)
 main.add_command(blend)
 main.add_command(inception)
+main.add_command(sheets)
+main.add_command(prefer)

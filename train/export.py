@@ -141,11 +141,20 @@ def export(
     )
     if referee is not None:
         card = replace(card, quality=measured(model, card, referee, data))
+    write(model, card, out)
+    return card
+
+
+def write(model: onnx.ModelProto, card: ModelCard, out: Path) -> None:
+    """Put the card into the graph, check it, and write it to `out`.
+
+    Raises:
+        OutputError: `out` can't be written.
+    """
     helper.set_model_props(model, card.to_metadata())
     onnx.checker.check_model(model, full_check=True)
     with replacing(out) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
-    return card
 
 
 def _earlier(origin: checkpoint.Origin, last: Config) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def start_from_model(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
     Raises:
         CheckpointError: no model that this project exported, or another generator than the trainer's configuration has.
     """
-    model, card, config = _read(path)
+    model, card, config = read_model(path)
     wanted = trainer.config
     # A residual block starts as the identity, so a generator with more of them begins as the same function.
     grown = structs.replace(config.generator, blocks=max(config.generator.blocks, wanted.generator.blocks))
@@ -114,7 +114,12 @@ def unfolded(model: onnx.ModelProto, config: Config) -> AnyGenerator:
     return generator
 
 
-def _read(path: Path) -> tuple[onnx.ModelProto, ModelCard, Config]:
+def read_model(path: Path) -> tuple[onnx.ModelProto, ModelCard, Config]:
+    """The graph in a model file, its card, and the configuration of its run.
+
+    Raises:
+        CheckpointError: no model that this project exported, or one without norms.
+    """
     try:
         model = onnx.load(path)
         card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props}, origin=str(path))
