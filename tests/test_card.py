@@ -62,6 +62,7 @@ def changed(key: str, text: str | None) -> dict[str, str]:
         (changed("directions", "[[1, 2]]"), "directions"),
         (changed("directions", "3"), "directions 3"),
         (changed("earlier", "[3]"), "earlier"),
+        (changed("judged", "{}"), "judged"),
         (changed("autoencoder", "3"), "autoencoder 3"),
     ],
 )
@@ -82,6 +83,15 @@ def test_the_runs_before_it_stand_on_the_page() -> None:
     assert rows["earlier.0.recipe"] == "batch_size: 8 → 16, seed: 0 → 1"
     assert "earlier" not in dict(tiny_card().rows())
     assert ModelCard.from_metadata(card.to_metadata(), origin="model.onnx").rows() == card.rows()
+
+
+def test_what_it_was_taught_stands_on_the_page() -> None:
+    card = tiny_card(judged=({"verdicts": 40, "auc": 0.8}, {"verdicts": 20}))
+    rows = dict(card.rows())
+    assert (rows["judged.0.verdicts"], rows["judged.0.auc"], rows["judged.1.verdicts"]) == ("40", "0.8", "20")
+    assert "judged" not in dict(tiny_card().rows())
+    assert ModelCard.from_metadata(card.to_metadata(), origin="model.onnx").rows() == card.rows()
+    assert ModelCard.from_metadata(changed("judged", None), origin="model.onnx").judged == ()
 
 
 def test_what_draws_is_told_of_generators_of_codes() -> None:

@@ -14,7 +14,7 @@ from animegen import Generator
 from animegen.errors import DataError
 from animegen.files import replacing_folder
 from animegen.images import Images, grid, labelled, save, to_pillow
-from animegen.seeds import Seeds
+from animegen.seeds import LARGEST, Seeds
 
 TABLE = "verdicts.tsv"
 _HEADER = "seed\tverdict"
@@ -51,7 +51,7 @@ def read_verdicts(path: Path) -> Verdicts:
     found: dict[int, bool] = {}
     for number, line in enumerate(lines[1:], 2):
         seed, tab, verdict = line.partition("\t")
-        if not tab or not (seed.isascii() and seed.isdigit()) or verdict not in {*_WORDS, ""}:
+        if not tab or not _is_seed(seed) or verdict not in {*_WORDS, ""}:
             raise DataError(f"{path} has {line[:40]!r} in line {number}: each is a seed, a tab, and yes, no or nothing")
         if int(seed) in found:
             raise DataError(f"{path} has the seed {seed} a second time in line {number}: leave one verdict of an image")
@@ -83,6 +83,10 @@ def write_sheets(
         table = "".join(f"{seed}\t\n" for seed in seeds)
         (folder / TABLE).write_text(f"{_HEADER}\n{table}", encoding="utf-8")
     return -(-count // (_ACROSS * _DOWN))
+
+
+def _is_seed(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST)) and int(text) <= LARGEST
 
 
 def _enlarged(images: Images) -> Images:
