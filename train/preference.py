@@ -3,11 +3,11 @@
 A critic of codes can't tell the ill-formed images from the others: among codes they are as likely as any. But who sees
 them tells them apart, and what he says is nearly linear in the code: a logistic regression on some thousand verdicts
 finds the direction. Along it, and along nothing else, the codes of doubtful images are moved, just far enough, and the
-generator is taught to make the moved ones. So every seed keeps its face, and variety stays. What is new in the moved
-images can be judged again.
+generator is taught to make the moved ones. So every seed keeps its face. What is new in the moved images can be judged
+again.
 
-Directions in a latent space that a linear classifier finds: Shen et al. 2020 (InterFaceGAN, arXiv 1907.10786), where
-quality is one of them (their section 3.5 repairs single images so). Learning from verdicts on what a model itself made:
+Directions in a latent space that a linear classifier finds: Shen et al. 2020 (InterFaceGAN, arXiv 1907.10786), who
+mend artefacts of single images so. Learning from verdicts on what a model itself made:
 Christiano et al. 2017 (arXiv 1706.03741).
 """
 
@@ -37,7 +37,6 @@ from train.judging import Verdicts, read_verdicts
 from train.referee import Referee
 from train.unfold import read_model, unfolded
 
-LOG_ODDS = 5.0  # of a yes that an image is brought to, as the regression has it: 149 to 1
 _FEWEST = 20  # verdicts of each kind
 _RIDGE = 0.005  # of the squared weights, codes being of deviation 1: a prior against large ones
 _PARTS = 8  # each is told from what the others say
@@ -77,17 +76,18 @@ def prefer(
     table: Path,
     out: Path,
     *,
+    log_odds: float,
     name: str | None = None,
     provenance: str | None = None,
-    log_odds: float = LOG_ODDS,
     referee: Referee | None = None,
     data: Path | None = None,
     each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> ModelCard:
     """Teach the generator in the file `model` by the verdicts in `table`, write it to `out`, and return its new card.
 
-    The verdicts are of that very generator's images. With a referee the card holds the new graph's figures, as with
-    `export`; `each` is told the step, of how many, and the mean square of what is still to be learnt, in deviations.
+    The verdicts are of that very generator's images; `log_odds` of a yes is what each code is brought to. With a
+    referee the card holds the new graph's figures, as with `export`; `each` is told the step, of how many, and the mean
+    square of what is still to be learnt, in deviations.
 
     Raises:
         CheckpointError: no model that this project exported.

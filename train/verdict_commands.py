@@ -41,7 +41,7 @@ def sheets(model: Path, seed: int, count: int, out: Path) -> None:
 @click.option("--out", type=FOLDER, required=True, help="The new model file, NAME.onnx.")
 @click.option("--name", help="The model's name.  [default: the file's]")
 @click.option("--provenance", help="Where the training pictures come from, for the card.  [default: as MODEL has it]")
-@click.option("--log-odds", type=click.FloatRange(min=0), default=5.0, help="Of a yes that every image is brought to.")
+@click.option("--log-odds", type=click.FloatRange(min=0), default=5.0, help="Of a yes that each code is brought to.")
 @click.option("--reference", type=FOLDER, help="Statistics that animegen stats made: the card gets FID, KID and more.")
 @click.option("--data", type=FOLDER, help="With --reference, the training images: also how near the images come.")
 @click.option("--fid-images", type=click.IntRange(min=20), default=10_000, help="Images to measure.")
