@@ -118,7 +118,7 @@ truncation_option = click.option(
     "--truncation",
     type=click.FloatRange(0, 1),
     default=1.0,
-    help="Less than 1: shorter latents, less varied images. 0.8 suits anime-face-64; anime-pixels-64 fades.",
+    help="Less than 1: shorter latents, less varied images; anime-pixels-64 fades.",
 )
 
 size_option = click.option(
