@@ -39,9 +39,10 @@ from train.unfold import read_model, unfolded
 
 _FEWEST = 20  # verdicts of each kind
 _RIDGE = 0.005  # of the squared weights, codes being of deviation 1: a prior against large ones
-_PARTS = 8  # each is told from what the others say
+_PARTS = 8  # of the verdicts in their order; each is told from what the others say
 _SCALE = 4096  # latents that say how codes vary
 _PART = 512
+_STILL = 1e-4  # the least deviation of a value: one that never varies tells nothing
 _STEPS, _BATCH_SIZE, _RATE = 1200, 128, 2e-4
 _STREAM_SCALE, _STREAM_STEPS = 31, 32
 
@@ -154,7 +155,7 @@ def _learn(generator: CodeGenerator, codes: Tensor, verdicts: Verdicts, seed: in
     """The judge of these codes, and the AUC with which it tells those that it didn't learn of."""
     with torch.no_grad():
         drawn = generator.judged(next(_latents(generator, _SCALE, seed, _STREAM_SCALE))).flatten(1)
-    mean, deviation = drawn.mean(0), drawn.std(0)
+    mean, deviation = drawn.mean(0), drawn.std(0).clamp(min=_STILL)
     x, good = ((codes - mean) / deviation).double(), torch.from_numpy(verdicts.good)
     odds = torch.zeros(len(x), dtype=torch.float64)
     part = torch.arange(len(x)) * _PARTS // len(x)

@@ -32,7 +32,7 @@ def sheets(model: Path, seed: int, count: int, out: Path) -> None:
     with progress_bar() as bar:
         task = bar.add_task("sheets", total=count)
         drawn = write_sheets(model, out, first=seed, count=count, each=lambda done, _: bar.update(task, completed=done))
-    say(f"{out}: {count} images on {drawn} sheets, and {TABLE} for the verdicts")
+    say(f"{out}: {count} images on {drawn} sheet{'s' * (drawn > 1)}, and {TABLE} for the verdicts")
 
 
 @click.command()
