@@ -36,7 +36,7 @@ class ModelCard:
         parity: how far ONNX Runtime and torch are apart, measured at export.
         quality: measured figures with their protocol; empty when nothing was measured.
         earlier: the runs that it started from, oldest first: each one's steps, the images seen by its end, its data and
-            commit, and how its recipe differs, as `key: its value → the value in recipe`.
+            commit, how its recipe differs, as `key: its value → the value in recipe`, and what verdicts had taught it.
         judged: what it was taught by verdicts on its images, oldest first: how many, the share of yes, their sha256 and
             that of the model judged, how well they are told (auc), how far codes were moved, and by what commit.
         autoencoder: of a generator of codes, what the file says whose decoder draws, with that file's sha256.

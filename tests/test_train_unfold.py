@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from conftest import Run, assert_error
 
@@ -15,7 +17,7 @@ from animegen import Generator as ShippedGenerator
 from animegen import catalog
 from animegen.latents import from_seeds
 from train.config import load_config
-from train.export import build, export, to_levels
+from train.export import build, export, to_levels, write
 from train.networks import Generator
 from train.trained import set_standing_statistics
 from train.unfold import unfolded
@@ -57,7 +59,9 @@ def test_a_shipped_model_can_be_trained_further(tmp_path: Path, train: Run, tiny
 
     out = tmp_path / "packed"
     prepare(tiny_data.parent / "faces.zip", out, size=64)
-    shipped = catalog.find("anime-pixels-64")
+    original, shipped = catalog.find("anime-pixels-64"), tmp_path / "taught.onnx"
+    with ShippedGenerator.load(original, device="cpu") as generator:
+        write(onnx.load(original), replace(generator.card, judged=({"verdicts": 40},)), shipped)
     small = ("--set", "critic.width=4", "--set", "batch_size=2", "--set", "critic_first=3", "--steps", "2")
     blocks = load_config("anime-face-64").generator.blocks + more
     done = train(
@@ -76,6 +80,7 @@ def test_a_shipped_model_can_be_trained_further(tmp_path: Path, train: Run, tiny
         assert before.card.images_seen + 2 * 2 * 2 == card.images_seen
     assert apart.mean() < 1.5  # a norm's statistics are drawn from other latents
     assert card.earlier[0]["images_seen"] == before.card.images_seen
+    assert dict(card.rows())["earlier.0.judged.0.verdicts"] == "40"
 
 
 def test_the_critic_goes_first(tiny_data: Path, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     data_source: str
     code: str
     checkpoint_sha256: str
+    judged: tuple[dict[str, Any], ...] = ()  # of a model file: what verdicts had taught it, as its card has it
 
 
 class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):

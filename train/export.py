@@ -166,6 +166,7 @@ def _earlier(origin: checkpoint.Origin, last: Config) -> dict[str, Any]:
         "code_revision": origin.code,
         "checkpoint_sha256": origin.checkpoint_sha256,
         "recipe": differences(origin.config, last),
+        **({"judged": origin.judged} if origin.judged else {}),
     }
 
 

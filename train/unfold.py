@@ -67,6 +67,7 @@ def start_from_model(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
         data_source=card.data["name"],
         code=card.code_revision,
         checkpoint_sha256=sha256(path),
+        judged=tuple(dict(taught) for taught in card.judged),
     )
     return (origin,)
 
