@@ -22,8 +22,8 @@ from animegen.errors import (
 )
 
 if TYPE_CHECKING:
-    from animegen.card import ModelCard
     from animegen.generator import Generator
+    from animegen.model.card import ModelCard
 
 __version__ = "0.1.0"
 
@@ -48,7 +48,7 @@ def __getattr__(name: str) -> Any:
 
         return Generator
     if name == "ModelCard":
-        from animegen.card import ModelCard
+        from animegen.model.card import ModelCard
 
         return ModelCard
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

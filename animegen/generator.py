@@ -10,12 +10,13 @@ from typing import Self
 
 import numpy as np
 
-from animegen import catalog, latents
-from animegen.card import ModelCard
-from animegen.convention import Convention, Overrides, infer, of_card
+from animegen import latents
 from animegen.errors import UsageError
-from animegen.images import Images
+from animegen.images.stills import Images
 from animegen.latents import Latents, Mode
+from animegen.model import catalog
+from animegen.model.card import ModelCard
+from animegen.model.signature import Convention, Overrides, infer, of_card
 from animegen.runtime import CudaOptions, Device, Session
 from animegen.seeds import Seeds
 

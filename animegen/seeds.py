@@ -101,26 +101,3 @@ class Seeds(Sequence[int]):
 
     def __str__(self) -> str:
         return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in self._ranges)
-
-
-class SeenSeeds:
-    """A set of seeds held as ranges: a million that follow one another take no memory."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._stops: list[int] = []
-
-    def __contains__(self, seed: int) -> bool:
-        place = bisect_right(self._starts, seed) - 1
-        return place >= 0 and seed < self._stops[place]
-
-    def add(self, seed: int) -> None:
-        """Take in a seed, again or for the first time."""
-        if seed in self:
-            return
-        place = bisect_right(self._starts, seed)
-        if place and self._stops[place - 1] == seed:
-            self._stops[place - 1] += 1
-        else:
-            self._starts.insert(place, seed)
-            self._stops.insert(place, seed + 1)

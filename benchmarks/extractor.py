@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from animegen.bench import machine
-from animegen.images import GAP, Images
-from animegen.pictures import ImageSet, open_images, stacked
+from animegen.checks.bench import machine
+from animegen.images.sets import ImageSet, open_images, stacked
+from animegen.images.stills import GAP, Images
 from animegen.quality.distances import kernel_distance
 from animegen.quality.extractors import Extractor
 from animegen.quality.reference import Reference, measure

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from animegen.bench import machine
+from animegen.checks.bench import machine
 
 FORMS = {"folder": "faces/", "zip": "faces.zip", "npz": "faces.npz"}
 

@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from animegen.bench import machine
+from animegen.checks.bench import machine
 from animegen.errors import AnimegenError
-from animegen.images import Images
-from train import penalty
+from animegen.images.stills import Images
 from train.config import Config, load_config
-from train.devices import choose_device, choose_precision, device_name
-from train.trainer import Precision, Trainer
+from train.objective import penalty
+from train.step.devices import choose_device, choose_precision, device_name
+from train.step.trainer import Precision, Trainer
 
 LOOPS, STEPS = ("textbook", "ours"), ("critic", "generator")
 

@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from animegen.card import ModelCard
+from animegen.model.card import ModelCard
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "animegen"

@@ -8,17 +8,16 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
-from conftest import ROOT, TINY, Run, run
+from conftest import ROOT, TINY
 
 torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn
 
-from train import penalty
 from train.config import load_config
-from train.trainer import Trainer
+from train.objective import penalty
+from train.step.trainer import Trainer
 
 SCRIPT = ROOT / "benchmarks" / "train_step.py"
 LOOPS, KINDS = ("textbook", "ours"), ("critic", "generator")
@@ -125,39 +124,3 @@ def test_bad_input(
     with pytest.raises(SystemExit, match="2"):
         train_step.main()
     assert "error: " in capsys.readouterr().err
-
-
-def test_the_share_of_pairs_that_a_critic_tells() -> None:
-    share_told = script(ROOT / "benchmarks" / "critic.py").share_told
-    real, generated = np.float32([1, 2, 3]), np.float32([0, 2])
-    assert share_told(real, generated) == pytest.approx((1 + 1 + 1 + 0 + 0.5 + 1) / 6)
-    assert share_told(real, real) == 0.5
-
-
-def test_a_critic_learns_against_a_model_that_stands_still(
-    tiny_run: Path, tiny_data: Path, tmp_path: Path, train: Run
-) -> None:
-    assert train("export", tiny_run, "--out", tmp_path / "tiny.onnx").returncode == 0
-    settings = [*TINY, "--set", "critic_optimiser.lr=0.01"]
-    limits = ("--steps", "60", "--every", "30", "--held-out", "20", "--threads", "1", "--json")
-    command = (sys.executable, "benchmarks/critic.py", "--model", tmp_path / "tiny.onnx")
-    done = run(*command, *settings, *limits, "--data", tiny_data, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
-    assert done.returncode == 0, done.stderr.decode()
-    rows = json.loads(done.stdout)["rows"]
-    assert [row["step"] for row in rows] == [30, 60]
-    assert rows[-1]["share_told"] > 0.9  # discs on a ground against the noise of 6 steps
-
-
-def test_layers_as_products_beside_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = script(ROOT / "benchmarks" / "convolution.py")
-    products: list[int] = []
-    original = module.convolution._Product.apply
-    monkeypatch.setattr(module.convolution._Product, "apply", lambda *given: products.append(1) or original(*given))
-    monkeypatch.setattr(module.convolution, "_matrix_units", lambda: True)
-    monkeypatch.setattr(module, "LAYERS", ((4, 8, 8), (64, 8, 64)))
-    monkeypatch.setattr(module, "BATCHES", (2,))
-    found = module.rows(1)
-    assert [(row["layer"], row["taken"]) for row in found] == [("4×8×8 → 8×4×4", False), ("64×8×8 → 64×4×4", True)]
-    assert all(row["torch"] > 0 < row["product"] for row in found)
-    assert len(products) == 2 * 3  # each layer's three calls, whether training would take the product or not
-    assert module.convolution._MOST_POSITIONS == 4

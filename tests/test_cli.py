@@ -17,7 +17,7 @@ from conftest import COMMAND, Run, assert_error, classifier, run, tiny_card, tin
 from PIL import Image
 
 from animegen import Generator, __version__
-from animegen.images import grid
+from animegen.images.stills import grid
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from conftest import classifier, tiny_graph, write_model
 from onnx import TensorProto, helper, numpy_helper
 
 from animegen import Generator, ModelError, UsageError
-from animegen.convention import Overrides, to_images
+from animegen.model.signature import Overrides, to_images
 
 
 def foreign(

@@ -13,7 +13,7 @@ import pytest
 from conftest import COMMAND, ROOT, picture_zip, write_celeba, write_mnist
 from PIL import Image
 
-from animegen.images import FORMATS
+from animegen.images.stills import FORMATS
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 # The README's two set-up commands are run by .ci/run and by newcomers; no container engine runs in tests.

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import Run, tiny_card, write_model
 
-from animegen import catalog, doctor
-from animegen.doctor import Finding, examine
+from animegen.checks import doctor
+from animegen.checks.doctor import Finding, examine
+from animegen.model import catalog
 from animegen.runtime import wheels
 
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from animegen import DataError, Generator, ModelError, UsageError, catalog
+from animegen import DataError, Generator, ModelError, UsageError
+from animegen.model import catalog
 from animegen.quality.extractors import CARD_KEY, Extractor
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from conftest import Run, assert_error
 
-from animegen import Generator, MissingPackageError, ModelError, UsageError, fetch
+from animegen import Generator, MissingPackageError, ModelError, UsageError
+from animegen.model import fetch
 
 pytest.importorskip("pooch")
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from animegen import OutputError, UsageError, images
+from animegen import OutputError, UsageError
+from animegen.images import stills as images
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (7, 5, 6, 3), np.uint8)  # 255 is the paper's
 

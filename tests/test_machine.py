@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from animegen import DataError, machine
+from animegen import DataError
+from animegen.runtime import machine
 
 
 @pytest.mark.parametrize(

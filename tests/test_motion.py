@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from animegen import MissingPackageError, UsageError, motion
-from animegen.images import Images
+from animegen import MissingPackageError, UsageError
+from animegen.images import animation as motion
+from animegen.images.stills import Images
 
 
 def frames(count: int, height: int = 16, width: int = 16) -> Iterator[Images]:

@@ -10,7 +10,7 @@ import pytest
 from conftest import picture, picture_zip
 
 from animegen import DataError
-from animegen.pictures import PixelHash, open_images, picked, stacked
+from animegen.images.sets import PixelHash, open_images, picked, stacked
 
 
 def folder_of(path: Path, sizes: list[tuple[int, int]]) -> Path:

@@ -10,15 +10,17 @@ import pytest
 from conftest import picture_zip
 from extractor_models import write_extractor
 
-from animegen import DataError, Generator, OutputError, UsageError, machine, referee
-from animegen.evaluation import evaluate
-from animegen.pictures import ImageSet, open_images
+from animegen import DataError, Generator, OutputError, UsageError
+from animegen.images.sets import ImageSet, open_images
+from animegen.quality import fid as referee
 from animegen.quality.distances import frechet_distance
+from animegen.quality.evaluation import evaluate
 from animegen.quality.extractors import Extractor
 from animegen.quality.reference import Reference, measure
+from animegen.quality.report import check_folder, write
+from animegen.quality.search import search
 from animegen.quality.statistics import Statistics
-from animegen.report import check_folder, write
-from animegen.search import search
+from animegen.runtime import machine
 from animegen.seeds import Seeds
 
 

@@ -10,7 +10,7 @@ from conftest import picture_zip
 from extractor_models import extractor_graph, write_extractor
 
 from animegen import DataError, OutputError
-from animegen.pictures import ImageSet, open_images
+from animegen.images.sets import ImageSet, open_images
 from animegen.quality.extractors import Extractor
 from animegen.quality.reference import Reference, measure
 

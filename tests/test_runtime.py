@@ -16,7 +16,7 @@ from animegen import DeviceError, Generator, ModelError, UsageError, latents
 from animegen.runtime import DEVICES, CudaOptions, Device, Session, wheels
 from animegen.runtime.binding import Binding
 from animegen.runtime.devices import CUDA_BUCKETS, pieces
-from animegen.runtime.half import to_half
+from animegen.runtime.rewrite import to_half
 
 
 def cuda_works() -> bool:

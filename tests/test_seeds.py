@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animegen import UsageError, seeds
-from animegen.seeds import LARGEST, Seeds, SeenSeeds, check_seed
+from animegen.seeds import LARGEST, Seeds, check_seed
 
 SEED = st.integers(0, LARGEST)
 PARTS = st.lists(
@@ -91,18 +91,3 @@ def test_the_last_range() -> None:
 
 def test_the_example() -> None:
     assert doctest.testmod(seeds).failed == 0
-
-
-@given(st.lists(st.integers(0, 30)))
-def test_seen_seeds_are_a_set(seeds: list[int]) -> None:
-    seen = SeenSeeds()
-    for seed in seeds:
-        seen.add(seed)
-    assert [seed for seed in range(31) if seed in seen] == sorted(set(seeds))
-
-
-def test_seen_seeds_that_follow_one_another_take_no_memory() -> None:
-    seen = SeenSeeds()
-    for seed in range(1000):
-        seen.add(seed)
-    assert len(seen._starts) == 1

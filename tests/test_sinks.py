@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from animegen import DataError, OutputError, UsageError
-from animegen.images import Images
-from animegen.sinks import Folder, Npz, Zip, encode_ahead, open_sink, picture_name
+from animegen.images.sinks import Folder, Npz, Zip, encode_ahead, open_sink, picture_name
+from animegen.images.stills import Images
 
 
 def image(seed: int) -> Images:

@@ -11,7 +11,7 @@ from conftest import picture, picture_zip
 from PIL import Image
 
 from animegen import DataError
-from animegen.sources import Broken, Source
+from animegen.images.sources import Broken, Source
 
 
 def test_a_folder_and_a_zip_of_it_read_the_same(tmp_path: Path) -> None:

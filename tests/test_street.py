@@ -23,7 +23,7 @@ def test_from_a_zip_of_faces_to_a_grid(train: Run, animegen: Run, tmp_path: Path
     limits = ("--steps", 300, "--device", "cpu")
     for arguments in (
         ("prepare", FACES, "--size", 32, "--out", data),
-        ("fit", "--preset", "anime-face-64", *settings, *limits, "--data", data, "--out", folder),
+        ("fit", "--preset", "anime-pixels-64", *settings, *limits, "--data", data, "--out", folder),
         ("export", folder, "--out", model),
     ):
         done = train(*arguments)

@@ -11,7 +11,8 @@ torch_fidelity = pytest.importorskip("torch_fidelity")
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.generative_model_onnx import GenerativeModelONNX
 
-from animegen import Generator, catalog
+from animegen import Generator
+from animegen.model import catalog
 from animegen.quality.extractors import Extractor
 
 COUNT = 128

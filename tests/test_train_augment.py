@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from train import augment
-from train.augment import NAMES, Draws, draw
 from train.errors import ConfigError
+from train.objective import augment
+from train.objective.augment import NAMES, Draws, draw
 
 
 def generator(seed: int = 0) -> np.random.Generator:

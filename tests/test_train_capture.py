@@ -10,12 +10,12 @@ from msgspec import structs
 
 torch = pytest.importorskip("torch")
 
-from train import checkpoint
 from train.config import SGD, load_config
 from train.data import Dataset
-from train.loop import Limits
-from train.runs import open_session
-from train.trainer import Trainer
+from train.run import checkpoint
+from train.run.open import open_session
+from train.run.session import Limits
+from train.step.trainer import Trainer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")]
 
@@ -25,7 +25,7 @@ SMALL = [
 ]
 RECIPES = {
     "wgan-gp-64": ["n_critic=2", "augment=['color', 'translation', 'cutout']", "penalty_every=2", "accumulate=2"],
-    "anime-face-64": ["lr_decay=1.0"],
+    "anime-pixels-64": ["lr_decay=1.0"],
     "wgan-anime64": [],
     "dcgan-noisy-anime64": [],
     "ragan-anime64": ["n_generator=2"],
@@ -65,7 +65,7 @@ def test_sgd_runs_without_a_graph(tiny_data: Path) -> None:
 
 
 def test_a_captured_run_resumes(tiny_data: Path, tmp_path: Path) -> None:
-    config = load_config("anime-face-64", [*SMALL, "lr_decay=1.0"])
+    config = load_config("anime-pixels-64", [*SMALL, "lr_decay=1.0"])
     for resume, steps in ((False, 6), (True, 12)):
         session = open_session(
             tmp_path / "run",
@@ -79,7 +79,7 @@ def test_a_captured_run_resumes(tiny_data: Path, tmp_path: Path) -> None:
         assert session.fit() == "finished"
     saved = tmp_path / "run" / checkpoint.NAME
     assert checkpoint.read_card(saved).step == 12
-    again = trainer(tiny_data, "anime-face-64", "cuda")
+    again = trainer(tiny_data, "anime-pixels-64", "cuda")
     again.train_step()
     for _ in range(5):  # with its graphs recorded, a rollback writes into the tensors that they use
         again.train_step()
@@ -92,7 +92,7 @@ def test_a_captured_run_resumes(tiny_data: Path, tmp_path: Path) -> None:
     assert float(again.critic_optimiser.state[after]["step"]) == 13 * config.n_critic
 
 
-@pytest.mark.parametrize("recipe", ["anime-face-64", "r3gan-64", "ragan-anime64"])
+@pytest.mark.parametrize("recipe", ["anime-pixels-64", "r3gan-64", "ragan-anime64"])
 def test_a_compiled_run_is_the_cpu_s(tiny_data: Path, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     rates = ("critic_optimiser.lr=1e-6", "generator_optimiser.lr=1e-6")

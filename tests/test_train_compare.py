@@ -13,9 +13,9 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
-from train import checkpoint
-from train.compare import Protocol, Recipe
 from train.errors import ConfigError
+from train.report.compare import Protocol, Recipe
+from train.run import checkpoint
 
 SMALL = [part for setting in TINY[3::2] for part in ("--set", setting) if not setting.startswith("n_critic")]
 THREE = "wgan-gp-64+n_critic=2,dcgan-anime64,wgan-gp-64+lambda_gp=5.0+n_critic=1"

@@ -78,7 +78,7 @@ def test_preset_files_that_cannot_be(text: str, words: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["stylegan", "nowhere.toml", "", "../presets/wgan-gp-64"])
 def test_an_unknown_preset_shows_the_known(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"anime-face-64, dcgan-anime64, .*, wgan-gp-mnist28-paper, or the path"):
+    with pytest.raises(ConfigError, match=r"anime-pixels-64, dcgan-anime64, .*, wgan-gp-mnist28-paper, or the path"):
         load_config(name)
 
 

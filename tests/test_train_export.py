@@ -17,12 +17,12 @@ from onnx import numpy_helper
 
 from animegen import Generator as ShippedGenerator
 from animegen import OutputError, latents
-from train import checkpoint
 from train.config import ConfigError, load_config
 from train.errors import CheckpointError, ExportError
-from train.export import BATCHES, ExportGraph, build, directions, export, prove, to_levels
+from train.export.generator import set_standing_statistics
+from train.export.model import BATCHES, ExportGraph, build, directions, export, prove, to_levels
 from train.networks import Generator
-from train.trained import set_standing_statistics
+from train.run import checkpoint
 
 
 @pytest.fixture(scope="module", params=["plain", "residual"])
@@ -118,10 +118,10 @@ def test_the_proof_fails_on_other_weights(model: onnx.ModelProto, generator: Gen
 def test_a_failed_export_leaves_nothing_and_says_by_how_much(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import train.export
+    import train.export.model
 
     right = train.export.build
-    monkeypatch.setattr(train.export, "build", lambda *arguments: perturbed(right(*arguments), 0.01))
+    monkeypatch.setattr(train.export.model, "build", lambda *arguments: perturbed(right(*arguments), 0.01))
     with pytest.raises(ExportError, match=r"at batch 1 ONNX Runtime and torch are [\d.]+ grey levels apart"):
         export(tiny_run, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())

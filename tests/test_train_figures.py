@@ -14,8 +14,8 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from animegen import DataError, UsageError
-from animegen.images import grid
-from train import figures
+from animegen.images.stills import grid
+from train.report import figures
 
 
 def test_a_grid_is_taken_apart_again() -> None:

@@ -21,7 +21,7 @@ from animegen.quality.distances import frechet_distance
 from animegen.quality.extractors import Extractor, inception_file
 from animegen.quality.reference import Reference
 from animegen.quality.statistics import Statistics
-from train import inception
+from train.extractors import inception
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_the_card_names_the_resize(exported: Extractor) -> None:
 
 
 def test_pytorch_fid_reads_our_statistics(exported: Extractor, pictures: np.ndarray, tmp_path: Path) -> None:
-    from animegen.pictures import open_images
+    from animegen.images.sets import open_images
     from animegen.quality.reference import measure
 
     np.savez(tmp_path / "pictures.npz", images=pictures[:4])

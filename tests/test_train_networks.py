@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from train.config import Config, load_config
-from train.layers import Residual
 from train.networks import Generator, initial_networks
+from train.networks.layers import Residual
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64, 128])
@@ -130,6 +130,6 @@ def test_the_seed_names_the_first_weights() -> None:
 
 
 def test_the_first_images_are_neither_flat_nor_saturated() -> None:
-    generator = Generator(load_config("anime-face-64"))
+    generator = Generator(load_config("anime-pixels-64"))
     images = generator(torch.randn(8, 128))
     assert 0.005 < images.std() < 0.9

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from train import objectives
 from train.config import ObjectiveName
+from train.objective import losses as objectives
 
 Values = NDArray[np.float64]
 Formula = Callable[[Values, Values], float]

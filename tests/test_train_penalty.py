@@ -8,10 +8,10 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn
 
-from train import penalty
 from train.config import load_config
-from train.layers import Residual
 from train.networks import initial_networks
+from train.networks.layers import Residual
+from train.objective import penalty
 
 
 def test_the_penalty_of_a_linear_critic_is_known() -> None:

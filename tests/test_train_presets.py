@@ -15,12 +15,12 @@ from torch.nn.utils.parametrize import is_parametrized
 from animegen import Generator
 from train.config import SGD, Adam, Config, RMSprop, load_config, preset_names
 from train.data import prepare
-from train.export import export
-from train.loop import Limits
+from train.export.model import export
 from train.networks import initial_networks
-from train.penalty import form_for
-from train.processes import BatchNorm
-from train.runs import open_session
+from train.networks.batch_norm import BatchNorm
+from train.objective.penalty import form_for
+from train.run.open import open_session
+from train.run.session import Limits
 
 ANIME64 = [(512, 256, 5), (256, 128, 5), (128, 64, 5), (64, 3, 5)]
 ANIME64_CRITIC = [(3, 64, 5), (64, 128, 5), (128, 256, 5), (256, 512, 5)]
@@ -56,7 +56,7 @@ NETWORKS = {
     "wgan-gp-anime32-in": (100, IN32, IN32_CRITIC, "instance"),
     "r3gan-64": (128, SIZE64, SIZE64_CRITIC, "none"),
     "sngan-64": (128, SIZE64, SIZE64_CRITIC, "spectral"),
-    "anime-face-64": (128, SHIPPED, SHIPPED_CRITIC, "none"),
+    "anime-pixels-64": (128, SHIPPED, SHIPPED_CRITIC, "none"),
 }
 
 ADAM1, ADAM2, ADAM_IN = (Adam(lr=1e-4, beta1=0, beta2=0.9), Adam(lr=2e-4, beta1=0.5, beta2=0.999),
@@ -98,16 +98,12 @@ def norms(network: nn.Module) -> list[str]:
     return [type(layer).__name__ for layer in network.modules() if isinstance(layer, BatchNorm | nn.InstanceNorm2d)]
 
 
-# One of codes needs an autoencoder's file: test_train_autoencoder.py.
-OF_PIXELS = [name for name in preset_names() if not load_config(name).autoencoder]
-
-
 def test_every_preset_is_in_the_tables() -> None:
-    assert set(NETWORKS) == set(OF_PIXELS)
-    assert set(PROTOCOLS) == set(OF_PIXELS) - {"anime-face-64"}
+    assert set(NETWORKS) == set(preset_names())
+    assert set(PROTOCOLS) == set(preset_names()) - {"anime-pixels-64"}
 
 
-@pytest.mark.parametrize("name", OF_PIXELS)
+@pytest.mark.parametrize("name", preset_names())
 def test_the_networks_are_the_table_s(name: str) -> None:
     z_dim, up, down, norm = NETWORKS[name]
     config = load_config(name)
@@ -158,11 +154,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("presets")
 
 
-@pytest.mark.parametrize("name", OF_PIXELS)
+@pytest.mark.parametrize("name", preset_names())
 def test_every_preset_trains_exports_and_samples(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The networks are the real ones; two images a batch, one step of each side and few latents for BatchNorm's
     # statistics keep it short.
-    monkeypatch.setattr("train.trained._STANDING_BATCHES", 1)
+    monkeypatch.setattr("train.export.generator._STANDING_BATCHES", 1)
     session = open_session(
         folder / name,
         packed(load_config(name), folder),

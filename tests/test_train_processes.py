@@ -15,11 +15,11 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file
 from torch import distributed as dist
 
-from train import checkpoint
 from train.config import load_config
 from train.data import Dataset
-from train.processes import ALONE, Group, join, leave, parts
-from train.trainer import Trainer
+from train.run import checkpoint
+from train.step.processes import ALONE, Group, join, leave, parts
+from train.step.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(
     not (dist.is_available() and dist.is_gloo_available()), reason="this torch was built without gloo"

@@ -11,8 +11,8 @@ from conftest import COMMAND, TINY, Run, assert_error, run
 pytest.importorskip("torch")
 
 from animegen import Generator
-from train import checkpoint
-from train.export import export
+from train.export.model import export
+from train.run import checkpoint
 
 CPU = ("--threads", "1", "--device", "cpu", "--log-every", "1")
 

@@ -24,15 +24,15 @@ from safetensors.torch import load_file
 from animegen import DeviceError, OutputError
 from animegen import Generator as ShippedGenerator
 from animegen.files import sha256
-from train import checkpoint
 from train.config import Config, load_config
 from train.data import Dataset, prepare
-from train.devices import choose_device, choose_precision
 from train.errors import CheckpointError, TrainingError
-from train.log import read_rows
-from train.loop import Limits, Session
-from train.runs import open_session
-from train.trainer import Trainer
+from train.run import checkpoint
+from train.run.log import read_rows
+from train.run.open import open_session
+from train.run.session import Limits, Session
+from train.step.devices import choose_device, choose_precision
+from train.step.trainer import Trainer
 
 PARTS = ("generator", "critic", "ema", "generator_optimiser")
 CPU = ("--threads", "1", "--device", "cpu", "--log-every", "1")

@@ -16,10 +16,10 @@ torch = pytest.importorskip("torch")
 from animegen import DataError
 from animegen.quality.extractors import Extractor
 from train.errors import ConfigError, ExportError
-from train.tagger import training
-from train.tagger.export import build, prove, train_tagger
-from train.tagger.network import Tagger
-from train.tagger.tags import UNKNOWN, Labels, held_out, label, read_tags
+from train.extractors.tagger import training
+from train.extractors.tagger.export import build, prove, train_tagger
+from train.extractors.tagger.network import Tagger
+from train.extractors.tagger.tags import UNKNOWN, Labels, held_out, label, read_tags
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from animegen import UsageError
-from train import penalty
 from train.config import load_config
 from train.data import Dataset
-from train.processes import Group
-from train.trainer import Trainer
+from train.objective import penalty
+from train.step.processes import Group
+from train.step.trainer import Trainer
 
 SMALL = [
     *("size=16", "batch_size=8", "n_critic=1", "generator.width=4", "generator.z_dim=8", "critic.width=4"),

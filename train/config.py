@@ -42,10 +42,7 @@ class GeneratorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class CriticConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The critic: halved from the image's size to its smallest stage, then one value an image.
-
-    One of features has `width` channels at 16², and twice as many at 8² and again at 4², beside the features' own.
-    """
+    """The critic: halved from the image's size to its smallest stage, then one value an image."""
 
     width: Positive = 64  # channels after the first stage; each later stage has twice as many
     kernel: Kernel = 4
@@ -55,7 +52,6 @@ class CriticConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     slope: Fraction = 0.2  # of the LeakyReLU; Radford et al. 2016
     blocks: Blocks = 0  # residual blocks before each halving of features
     full_size: bool = False  # features at the image's own size too, so `width` is theirs
-    features: str = ""  # a file of python -m train features: frozen ones, that it sees in place of images
 
 
 class Adam(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="algorithm", tag="adam"):
@@ -101,7 +97,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     label_noise: Share = 0.0  # share of the labels that are flipped; dcgan only
     n_critic: Positive = 5
     n_generator: Positive = 1
-    critic_first: Annotated[int, Meta(ge=0)] = 0  # rounds at the start in which the critic alone learns
     batch_size: Annotated[int, Meta(ge=2)] = 64
     batch_repeats: Positive = 1  # critic steps that see one and the same real batch
     accumulate: Positive = 1  # parts of a batch that are computed one after the other, to save memory
@@ -111,8 +106,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ema: Fraction = 0.999  # decay at each generator step
     flip: bool = True  # mirror half of the real images
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()  # DiffAugment
-    autoencoder: str = ""  # a file of python -m train autoencoder: both networks work in its codes, and it draws
-    code_values: Positive = 96  # of the autoencoder's codes
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     generator: GeneratorConfig = GeneratorConfig()
     critic: CriticConfig = CriticConfig()
@@ -189,45 +182,12 @@ def _check(config: Config) -> None:
         found = sides(config.size, network.smallest)
         if network.kernel % 2 == 0 and any(side % 2 for side in found[:-1]):
             raise ConfigError(f"{part}.kernel {network.kernel} can't halve {found}: an odd side needs an odd kernel")
-    if config.critic.features:
-        _check_features(config)
-    if config.autoencoder:
-        _check_autoencoder(config)
-    elif config.code_values != Config(preset="").code_values:
-        raise ConfigError("code_values are an autoencoder's: name its file with autoencoder, or leave them out")
     if config.label_noise and config.objective != "dcgan":
         raise ConfigError(f"label_noise is for the objective dcgan: {config.objective} has no labels")
     if config.gamma and config.objective == "wgan-gp":
         raise ConfigError("gamma and lambda_gp are two penalties: give wgan-gp a gamma of 0, or take another objective")
     if config.batch_size % config.accumulate or config.batch_size == config.accumulate:
         raise ConfigError(f"batch_size {config.batch_size} can't be computed in {config.accumulate} equal parts of 2+")
-
-
-def _check_features(config: Config) -> None:
-    """A critic of features has one form and one size of images."""
-    own, plain = config.critic, CriticConfig()
-    fixed = ("kernel", "smallest", "last", "norm", "blocks", "full_size")
-    if other := [name for name in fixed if getattr(own, name) != getattr(plain, name)]:
-        raise ConfigError(f"critic.features allows only a width and a slope: leave critic.{other[0]} out")
-    if (config.size, config.channels) != (64, 3):
-        raise ConfigError(
-            f"critic.features are those of 64×64×3 images, not {config.size}×{config.size}×{config.channels}"
-        )
-
-
-def _check_autoencoder(config: Config) -> None:
-    """Networks of codes have one form; the autoencoder is one of images of one size, as they are."""
-    free = {"generator": {"z_dim", "width", "blocks"}, "critic": {"width", "slope", "blocks"}}
-    plain = {"generator": GeneratorConfig(), "critic": CriticConfig()}
-    for part, own in (("generator", config.generator), ("critic", config.critic)):
-        for name in own.__struct_fields__:
-            if name not in free[part] and getattr(own, name) != getattr(plain[part], name):
-                allowed = ", ".join(sorted(free[part]))
-                raise ConfigError(f"with an autoencoder {part} allows only {allowed}: leave {part}.{name} out")
-    if (config.size, config.channels) != (64, 3):
-        raise ConfigError(f"an autoencoder is for 64×64×3 images, not {config.size}×{config.size}×{config.channels}")
-    if config.augment:
-        raise ConfigError("augment changes images, and with an autoencoder the critic sees codes: leave augment out")
 
 
 def to_mapping(config: Config) -> dict[str, Any]:

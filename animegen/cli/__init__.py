@@ -6,6 +6,7 @@ import click
 
 from animegen import __version__
 from animegen.cli.bench import bench
+from animegen.cli.console import CONTEXT, ErrorLineGroup
 from animegen.cli.doctor import doctor
 from animegen.cli.edit import edit
 from animegen.cli.evaluate import evaluate
@@ -17,7 +18,6 @@ from animegen.cli.sample import sample
 from animegen.cli.search import search
 from animegen.cli.stats import stats
 from animegen.cli.walk import walk
-from animegen.console import CONTEXT, ErrorLineGroup
 
 
 @click.group(cls=ErrorLineGroup, context_settings={**CONTEXT, "auto_envvar_prefix": "ANIMEGEN"})

@@ -6,8 +6,8 @@ import dataclasses
 
 import click
 
+from animegen.cli.console import print_json
 from animegen.cli.options import Source, json_option, model_options
-from animegen.console import print_json
 from animegen.errors import UsageError
 
 
@@ -26,7 +26,7 @@ def bench(batch_sizes: str, seconds: float, as_json: bool, source: Source) -> No
     if len(sizes) != batch_sizes.count(",") + 1 or not all(0 < size <= 4096 for size in sizes):
         raise UsageError(f"--batch-sizes {batch_sizes} can't be read: write numbers from 1 to 4096, as in 1,8,32")
 
-    from animegen import bench as rooms
+    from animegen.checks import bench as rooms
 
     with source.load() as generator:
         facts = {

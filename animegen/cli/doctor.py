@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from animegen.console import print_json
+from animegen.cli.console import print_json
 
 if TYPE_CHECKING:
     from animegen.runtime import Device
@@ -27,7 +27,7 @@ def doctor(ctx: click.Context, device: Device, as_json: bool) -> None:
     \b
     Example: animegen doctor --device cuda
     """
-    from animegen.doctor import examine
+    from animegen.checks.doctor import examine
     from animegen.runtime import wheels
 
     wheels.silence()

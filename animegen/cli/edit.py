@@ -51,7 +51,7 @@ def edit(
     """
     import numpy as np
 
-    from animegen.images import grid
+    from animegen.images.stills import grid
 
     if (direction is None) == (not every):
         raise UsageError("edit takes either --direction with a number or --all")

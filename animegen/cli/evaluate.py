@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from animegen.cli.console import print_json, say
 from animegen.cli.options import (
     SEED,
     Source,
@@ -17,7 +18,6 @@ from animegen.cli.options import (
     truncation_option,
 )
 from animegen.cli.quality import extractor_of, load_extractor, measuring
-from animegen.console import print_json, say
 
 
 @click.command()
@@ -51,15 +51,15 @@ def evaluate(
     Example: animegen evaluate --n 2048 --out report
              animegen evaluate --data faces.zip --size 64 --out report
     """
-    from animegen.pictures import open_images
-    from animegen.report import check_folder, write
+    from animegen.images.sets import open_images
+    from animegen.quality.report import check_folder, write
 
     folder = Path(out)
     check_folder(folder)
     measurer = load_extractor(extractor_of(reference, extractor), source)
 
-    from animegen.evaluation import evaluate as measure_all
-    from animegen.referee import open_reference
+    from animegen.quality.evaluation import evaluate as measure_all
+    from animegen.quality.fid import open_reference
     from animegen.seeds import Seeds
 
     seeds = Seeds.starting(seed, n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from animegen.cli.console import print_json, say
 from animegen.cli.options import (
     SEED,
     Source,
@@ -14,7 +15,6 @@ from animegen.cli.options import (
     truncation_option,
 )
 from animegen.cli.quality import extractor_of, load_extractor, measuring, sources
-from animegen.console import print_json, say
 
 
 @click.command()
@@ -56,8 +56,8 @@ def fid(
     """
     measurer = load_extractor(extractor_of(reference, extractor), source)
 
-    from animegen.pictures import open_images
-    from animegen.referee import is_statistics, open_reference, reference_file, score
+    from animegen.images.sets import open_images
+    from animegen.quality.fid import is_statistics, open_reference, reference_file, score
 
     path = reference_file(reference)
     count = 0 if is_statistics(path) else open_images(path, size=size).count

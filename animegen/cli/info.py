@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from animegen.catalog import DEFAULT
-from animegen.console import print_json, say
+from animegen.cli.console import print_json, say
+from animegen.model.catalog import DEFAULT
 
 
 @click.command()
@@ -18,8 +18,8 @@ def info(model: str, as_json: bool, markdown: bool) -> None:
     \b
     Example: animegen info --model anime-face-64
     """
-    from animegen import catalog
     from animegen.generator import Generator
+    from animegen.model import catalog
 
     with Generator.load(catalog.find(model, say), device="cpu") as generator:
         card = generator.card

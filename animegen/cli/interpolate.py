@@ -78,7 +78,7 @@ def interpolate(
     import numpy as np
 
     from animegen import latents
-    from animegen.images import check_sheet, columns_for, grid
+    from animegen.images.stills import check_sheet, columns_for, grid
 
     with source.load() as generator:
         stops = [latents.truncate(latents.from_seeds(way, generator.card.z_dim), truncation) for way in ways]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from animegen.console import print_json
+from animegen.cli.console import print_json
 
 
 @click.command()
@@ -21,7 +21,7 @@ def models(as_json: bool) -> None:
     \b
     Example: animegen models
     """
-    from animegen import catalog, fetch
+    from animegen.model import catalog, fetch
 
     found: list[dict[str, Any]] = [
         {"model": name, "origin": "shipped", "path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import click
 
-from animegen.catalog import DEFAULT
-from animegen.console import say
+from animegen.cli.console import say
 from animegen.errors import UsageError
+from animegen.model.catalog import DEFAULT
 from animegen.seeds import LARGEST, Seeds
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class Source:
 
         `quiet` leaves the device out, where an extractor's was told already.
         """
-        from animegen import catalog
-        from animegen.convention import Overrides
         from animegen.generator import Generator
+        from animegen.model import catalog
+        from animegen.model.signature import Overrides
         from animegen.runtime import CudaOptions, wheels
 
         wheels.silence()

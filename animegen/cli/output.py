@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animegen.console import print_json, progress_bar, say, stop_on_signals, write_stdout
+from animegen.cli.console import print_json, progress_bar, say, stop_on_signals, write_stdout
 from animegen.errors import UsageError
 
 if TYPE_CHECKING:
     from animegen.generator import Generator
-    from animegen.images import Images
+    from animegen.images.sinks import Sink
+    from animegen.images.stills import Images
     from animegen.seeds import Seeds
-    from animegen.sinks import Sink
 
 STOPPED = 130  # the exit status that a shell expects of a command ended by Ctrl-C
 _STDOUT = "-"
@@ -45,8 +45,8 @@ class Output:
     @property
     def takes_many(self) -> bool:
         """Whether this is a folder, a .zip or an .npz, which hold images one by one."""
-        from animegen.images import FORMATS
-        from animegen.sinks import SUFFIXES
+        from animegen.images.sinks import SUFFIXES
+        from animegen.images.stills import FORMATS
 
         suffix = self.path.suffix.lower()
         is_folder = self.name.endswith(("/", os.sep)) or (self.path.is_dir() and suffix not in FORMATS)
@@ -55,14 +55,14 @@ class Output:
     @property
     def moves(self) -> bool:
         """Whether this is an animation's name, for a command that makes stills too."""
-        from animegen.motion import SUFFIXES
+        from animegen.images.animation import SUFFIXES
 
         return self.path.suffix.lower() in SUFFIXES
 
     def check_still(self) -> None:
         """Refuse, before any work, a picture that can't be written."""
         from animegen.files import check_parent
-        from animegen.images import format_of
+        from animegen.images.stills import format_of
 
         try:
             format_of(self.path)
@@ -75,7 +75,7 @@ class Output:
     def check_motion(self, fps: float) -> None:
         """Refuse, before any work, an animation that can't be written."""
         from animegen.files import check_parent
-        from animegen.motion import check
+        from animegen.images.animation import check
 
         check(self.path, fps)
         if self.name != _STDOUT:
@@ -83,7 +83,7 @@ class Output:
 
     def still(self, sheet: Images, facts: dict[str, Any]) -> None:
         """Write one picture."""
-        from animegen import images
+        from animegen.images import stills as images
 
         if self.name == _STDOUT:
             write_stdout(images.encode(sheet, images.format_of(self.path)))
@@ -93,7 +93,7 @@ class Output:
 
     def motion(self, frames: Iterator[Images], total: int, fps: float, scale: int, facts: dict[str, Any]) -> None:
         """Write an animation of frames that come lazily."""
-        from animegen import motion
+        from animegen.images import animation as motion
 
         with progress_bar() as bar:
             tracked = bar.track(frames, total=total, description=self.path.name)

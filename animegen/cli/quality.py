@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from animegen.cli.console import progress_bar, say
 from animegen.cli.options import Source
-from animegen.console import progress_bar, say
 from animegen.errors import UsageError
 
 if TYPE_CHECKING:
-    from animegen.images import Images
-    from animegen.pictures import ImageSet
+    from animegen.images.sets import ImageSet
+    from animegen.images.stills import Images
     from animegen.quality.extractors import Extractor
 
 
@@ -33,8 +33,8 @@ def load_extractor(which: str, source: Source) -> Extractor:
 def extractor_of(reference: str, asked: str | None) -> str:
     """Which extractor measures: the one asked for, else the one that the reference was measured with, else `anime`."""
     from animegen.quality.extractors import DEFAULT, INCEPTION
+    from animegen.quality.fid import is_statistics, reference_file
     from animegen.quality.reference import Reference
-    from animegen.referee import is_statistics, reference_file
 
     path = reference_file(reference)
     if asked is not None:
@@ -59,8 +59,8 @@ def sources(
     repeats: int = 1,
 ) -> Iterator[list[ImageSet]]:
     """The images under a path, or `repeats` draws of `n` images of a model, each of seeds of its own."""
-    from animegen.pictures import open_images
-    from animegen.referee import images_of, is_model
+    from animegen.images.sets import open_images
+    from animegen.quality.fid import images_of, is_model
     from animegen.seeds import Seeds
 
     if images is not None and not is_model(images):

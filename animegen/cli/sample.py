@@ -19,7 +19,7 @@ from animegen.cli.output import Output
 from animegen.errors import UsageError
 
 if TYPE_CHECKING:
-    from animegen.sinks import Existing
+    from animegen.images.sinks import Existing
 
 
 def _columns_and_rows(text: str) -> tuple[int, int]:
@@ -89,13 +89,13 @@ def sample(
     with source.load() as generator:
         facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
         if output.takes_many:
-            from animegen.sinks import open_sink
+            from animegen.images.sinks import open_sink
 
             existing: Existing = "overwrite" if force else "skip" if skip_existing else "refuse"
             sink = open_sink(output.path, form=form, existing=existing)
             ctx.exit(output.many(sink, generator, wanted, truncation, source.batch_size, facts))
 
-        from animegen import images
+        from animegen.images import stills as images
 
         columns = grid_size[0] if grid_size else None
         images.check_sheet(len(wanted), columns, generator.card.image_shape, images.format_of(output.path))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from animegen.cli.console import print_json, say
 from animegen.cli.options import SEED, Source, json_option, model_options, truncation_option
 from animegen.cli.quality import load_extractor, measuring
-from animegen.console import print_json, say
 
 
 @click.command()
@@ -48,7 +48,7 @@ def search(
     \b
     Example: animegen search --hair blue --eyes green --n 8
     """
-    from animegen.search import search as look
+    from animegen.quality.search import search as look
 
     wanted = {group: name for group, name in (("hair", hair), ("eyes", eyes), ("length", length)) if name is not None}
     tagger = load_extractor(extractor, source)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from animegen.cli.console import print_json, say
 from animegen.cli.options import SEED, Source, json_option, model_options, out_option, size_option, truncation_option
 from animegen.cli.quality import load_extractor, measuring, sources
-from animegen.console import print_json, say
 
 
 @click.command()

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from animegen import catalog, fetch
 from animegen.errors import DataError, ModelError, UsageError
-from animegen.images import Images
+from animegen.images.stills import Images
+from animegen.model import catalog, fetch
 from animegen.runtime import Device, Session, Tensor
 from animegen.runtime.devices import pieces
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from animegen.errors import DataError, OutputError
 from animegen.files import check_parent, replacing
-from animegen.images import Images
-from animegen.machine import check_memory
-from animegen.pictures import ImageSet, PixelHash
+from animegen.images.sets import ImageSet, PixelHash
+from animegen.images.stills import Images
 from animegen.quality.distances import frechet_distance
 from animegen.quality.extractors import Extractor
 from animegen.quality.statistics import Gatherer, Statistics
+from animegen.runtime.machine import check_memory
 
 SAMPLE = 10_000  # features that are kept: enough for the kernel distance's subsets and the neighbours' balls
 _STREAM_SAMPLE = 41

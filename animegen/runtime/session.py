@@ -10,12 +10,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from animegen.errors import DeviceError, ModelError, UsageError
-from animegen.machine import available_cpus
 from animegen.runtime import wheels
 from animegen.runtime.binding import Binding
 from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, NAMES, PROVIDERS, CudaOptions, Device
-from animegen.runtime.half import to_half
+from animegen.runtime.machine import available_cpus
 from animegen.runtime.reasons import Unavailable, failed_start, libraries_refused, reason
+from animegen.runtime.rewrite import to_half
 
 _ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
 _FATAL_ONLY = 4

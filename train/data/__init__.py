@@ -2,6 +2,6 @@
 
 from train.data.batches import Batches
 from train.data.origins import Channels
-from train.data.packed import Dataset, DatasetCard, keep, prepare
+from train.data.packed import Dataset, DatasetCard, prepare
 
-__all__ = ["Batches", "Channels", "Dataset", "DatasetCard", "keep", "prepare"]
+__all__ = ["Batches", "Channels", "Dataset", "DatasetCard", "prepare"]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import DataError
-from animegen.images import Images
+from animegen.images.stills import Images
 
 _STREAM_ORDER, _STREAM_FLIP = 1, 2
 

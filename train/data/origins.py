@@ -18,7 +18,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from animegen.errors import DataError, MissingPackageError
-from animegen.sources import Broken, Source
+from animegen.images.sources import Broken, Source
 
 Channels = Literal[1, 3]
 

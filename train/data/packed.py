@@ -11,14 +11,12 @@ from typing import BinaryIO
 
 import msgspec
 import numpy as np
-from msgspec import structs
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from animegen.errors import DataError
 from animegen.files import replacing_folder
-from animegen.images import Images
-from animegen.sources import Broken
+from animegen.images.sources import Broken
+from animegen.images.stills import Images
 from train.data import origins
 from train.data.origins import Channels, Origin
 
@@ -40,7 +38,6 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str  # of the shape and the pixels, so the same pictures have the same hash wherever they lie
     broken: list[str]  # files that had a picture's extension and could not be decoded
     ignored: int  # files with another extension
-    chosen: str = ""  # which images of a larger dataset these are; empty: all that could be decoded
 
 
 @dataclass(frozen=True)
@@ -132,26 +129,6 @@ def prepare(
             broken=broken,
             ignored=origin.ignored,
         )
-        _write_card(folder, card)
-    return card
-
-
-def keep(dataset: Dataset, chosen: NDArray[np.intp], out: Path, how: str) -> DatasetCard:
-    """Write the images with the indices `chosen` to the new folder `out`; `how` they were chosen is for the card.
-
-    Raises:
-        OutputError: `out` already holds something or can't be written; nothing is left behind.
-    """
-    images = dataset.images[chosen]
-    card = structs.replace(
-        dataset.card,
-        count=len(images),
-        source=f"{dataset.card.source}, {len(images):,} of {dataset.card.count:,}",
-        sha256=_hash(images),
-        chosen=how,
-    )
-    with replacing_folder(out) as folder:
-        np.save(folder / "images.npy", images)
         _write_card(folder, card)
     return card
 

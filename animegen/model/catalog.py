@@ -1,0 +1,55 @@
+"""Finding a model: by the name of a shipped one, by a path, or by an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from animegen.errors import ModelError
+from animegen.model import fetch
+
+DEFAULT = "anime-face-64"
+_PACKAGE = Path(__file__).parent.parent
+# A wheel carries the models inside the package; a checkout has them beside it.
+_FOLDERS = (_PACKAGE / "models", _PACKAGE.parent / "models")
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped models' files by name."""
+    return _shipped("*.onnx")
+
+
+def extractors() -> dict[str, Path]:
+    """The shipped feature extractors' files by name. They lie in a folder of their own, as they generate nothing."""
+    return _shipped("extractors/*.onnx")
+
+
+def references() -> dict[str, Path]:
+    """The shipped reference statistics' files by name."""
+    return _shipped("references/*.npz")
+
+
+def _shipped(pattern: str) -> dict[str, Path]:
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob(pattern))} if folder else {}
+
+
+def find(model: str | Path, say: Callable[[str], None] = lambda _: None) -> Path:
+    """The file of a model named by a shipped name, a path, or an https or hf:// address, which is fetched once.
+
+    A name wins over a file of the same name. `say` is told of a download before it begins.
+
+    Raises:
+        ModelError: none of them, or a failed download; the shipped names are listed.
+        UsageError: an address that can't be.
+    """
+    if isinstance(model, str) and fetch.is_address(model):
+        return fetch.fetch(fetch.parse(model), say)
+    names = shipped()
+    if str(model) in names:
+        return names[str(model)]
+    path = Path(model)
+    if path.is_file():
+        return path
+    known = f"the shipped models are {', '.join(names)}" if names else "no model is shipped with this installation"
+    raise ModelError(f"no model {str(model)!r}: {known}, or give the path or address of an .onnx file")

@@ -1,0 +1,244 @@
+"""All metrics of a generator at once, as a report for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from animegen import latents
+from animegen.generator import Generator
+from animegen.images.sets import ImageSet, picked
+from animegen.images.stills import Images, grid, labelled
+from animegen.quality.distances import Estimate, frechet_infinity, kernel_distance
+from animegen.quality.extractors import Extractor, Features
+from animegen.quality.fid import Score, images_of, score_of
+from animegen.quality.neighbours import Manifold, manifold, nearest
+from animegen.quality.reference import SAMPLE, Reference, measure
+from animegen.quality.smoothness import Smoothness, smoothness
+from animegen.runtime.machine import check_memory
+from animegen.seeds import Seeds
+
+PATHS, STEPS = 64, 16  # interpolations that smoothness is a mean over, and their steps
+_QUERIES = 2048  # generated images whose nearest training image is looked for
+_PAIRS = 64  # of them on the sheet
+_ACROSS = 16  # images in a row of the sheet
+_STREAM = 51
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How near generated images come to training images, in features.
+
+    Attributes:
+        median, closest: of the distances of generated images to their nearest training image.
+        between_real: the median distance of a training image to its nearest other one.
+        share_closer: generated images nearer to a training image than 99 % of training images are to any other; 1 %
+            is what new drawings of the same kind would have.
+        queries: generated images looked at, and as many training images.
+        pool: training images that were searched.
+        data_sha256: of those.
+    """
+
+    median: float
+    closest: float
+    between_real: float
+    share_closer: float
+    queries: int
+    pool: int
+    data_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Every metric, with what each was measured on.
+
+    Attributes:
+        model: the generator's name.
+        score: the Fréchet distance and the protocol of both sides.
+        infinity: that distance extrapolated to endlessly many images, from `features` of them.
+        kernel: KID and its spread over subsets.
+        manifold: precision, recall, density and coverage, of `compared` features on each side.
+        smoothness: along interpolations.
+        likeness: to the training images; None without them.
+        features: generated images whose features were kept.
+        compared: features on each side of `manifold`.
+    """
+
+    model: str
+    score: Score
+    infinity: float
+    kernel: Estimate
+    manifold: Manifold
+    smoothness: Smoothness
+    likeness: Likeness | None
+    features: int
+    compared: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return {**asdict(self), "score": self.score.to_json()}
+
+    def figures(self) -> dict[str, Any]:
+        """What a model's card keeps: the figures, to four digits, and the protocol that they hold under."""
+        m, near = self.manifold, self.likeness
+        found = {
+            "fid": self.score.value,
+            "fid_infinity": self.infinity,
+            "kid": self.kernel.value,
+            "precision": m.precision,
+            "recall": m.recall,
+            "density": m.density,
+            "coverage": m.coverage,
+        }
+        if near is not None:
+            found |= {
+                "nearest_training_image": near.median,
+                "nearest_between_training_images": near.between_real,
+                "share_nearer_than_training_images": near.share_closer,
+            }
+        measured, reference = self.score.measured, self.score.reference
+        return {
+            **{name: float(f"{value:.4g}") for name, value in found.items()},
+            "images": self.score.count,
+            "preparation": measured.preparation,
+            "extractor": measured.extractor,
+            "extractor_sha256": measured.extractor_sha256,
+            "reference": reference.source,
+            "reference_images": self.score.reference_count,
+            "reference_sha256": reference.data_sha256,
+        }
+
+    def to_markdown(self) -> str:
+        """A page for people."""
+        m, s = self.manifold, self.smoothness
+        rows = [
+            ("FID", f"{self.score.value:.4g}", f"{self.score.count:,} images"),
+            ("FID∞", f"{self.infinity:.4g}", f"extrapolated from {self.features:,} images"),
+            ("KID × 1000", f"{1000 * self.kernel.value:.4g} ± {1000 * self.kernel.spread:.2g}", "over subsets"),
+            ("precision", f"{m.precision:.3f}", f"k = {m.k}, {self.compared:,} images a side"),
+            ("recall", f"{m.recall:.3f}", "likewise"),
+            ("density", f"{m.density:.3f}", "likewise"),
+            ("coverage", f"{m.coverage:.3f}", "likewise"),
+            ("path length", f"{s.length:.4g}", f"{s.paths} slerps of {s.steps} steps, in features"),
+            ("detour", f"{s.detour:.3f}", "path length over its ends' distance"),
+            ("jump", f"{s.jump:.3f}", "largest step over the mean step"),
+        ]
+        if self.likeness is not None:
+            near = self.likeness
+            rows += [
+                (
+                    "nearest training image, median",
+                    f"{near.median:.4g}",
+                    f"{near.queries:,} images among {near.pool:,}",
+                ),
+                ("the same between training images", f"{near.between_real:.4g}", "each to the nearest other"),
+                ("closer than training images are", f"{near.share_closer:.1%}", "1 % is chance: see the sheet"),
+            ]
+        lines = [f"# Quality of {self.model}", "", "| metric | value | of |", "|---|---|---|"]
+        lines += [f"| {name} | {value} | {of} |" for name, value, of in rows]
+        lines += ["", "## Protocol", "", "| fact | value |", "|---|---|"]
+        lines += [f"| {name} | {text} |" for name, text in self.score.rows()[1:]]
+        lines += ["", *(f"- {warning}" for warning in self.score.warnings)]
+        return "\n".join(lines).rstrip() + "\n"
+
+
+def evaluate(
+    generator: Generator,
+    reference: Reference,
+    extractor: Extractor,
+    seeds: Seeds,
+    *,
+    truncation: float = 1.0,
+    batch_size: int | None = None,
+    data: ImageSet | None = None,
+    each: Callable[[Images], None] = lambda _: None,
+) -> tuple[Evaluation, Images | None]:
+    """Measure everything; with the training images also a sheet uint8 [H, W, C] of the likest pairs.
+
+    On the sheet each generated image, with its seed under it, stands left of its nearest training image, with their
+    distance in features; the closest pair is first.
+
+    Raises:
+        DataError: what can't be compared or measured, too few images, or too little memory.
+    """
+    check_memory(_bytes(extractor.dimensions, len(seeds), data.count if data else 0), f"{len(seeds):,} images")
+    drawn = images_of(generator, seeds, truncation=truncation, batch_size=batch_size)
+    found = measure(drawn, extractor, against=reference, batch_size=batch_size, each=each)
+    real, generated = _as_many(reference.sample, found.sample)
+    likeness, sheet = None, None
+    if data is not None:
+        asked = found.rows[np.random.default_rng([_STREAM, 0]).permutation(len(found.rows))[:_QUERIES]]
+        queries = found.sample[np.searchsorted(found.rows, asked)]
+        pool = measure(data, extractor, against=reference, sample=data.count, batch_size=batch_size, each=each)
+        likeness, rows, distances = _likeness(queries, pool)
+        likest = np.argsort(distances)[:_PAIRS]
+        numbers = [seeds[int(k)] for k in asked[likest]]
+        left = generator.sample(seeds=numbers, truncation=truncation, batch_size=batch_size)
+        sheet = _sheet(left, picked(data, rows[likest]), numbers, distances[likest])
+    evaluation = Evaluation(
+        model=generator.card.name,
+        score=score_of(reference, [found], extractor.device),
+        infinity=frechet_infinity(reference.statistics, found.sample),
+        kernel=kernel_distance(reference.sample, found.sample),
+        manifold=manifold(real, generated),
+        smoothness=smoothness(_paths(generator, extractor, seeds[0], truncation, batch_size)),
+        likeness=likeness,
+        features=len(found.sample),
+        compared=len(real),
+    )
+    return evaluation, sheet
+
+
+def _as_many(real: NDArray[Any], generated: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """As many features on each side, the larger one thinned at random: balls shrink with the number of points."""
+    count = min(len(real), len(generated))
+    rng = np.random.default_rng([_STREAM, 1])
+    thinned = [side[np.sort(rng.permutation(len(side))[:count])] for side in (real, generated)]
+    return thinned[0], thinned[1]
+
+
+def _likeness(queries: Features, pool: Reference) -> tuple[Likeness, NDArray[np.int64], NDArray[np.float64]]:
+    rows, distances = nearest(queries, pool.sample)
+    # As many training images, looked for among the others.
+    held = np.zeros(len(pool.sample), bool)
+    held[np.random.default_rng([_STREAM, 2]).permutation(len(held))[: min(len(queries), len(held) // 2)]] = True
+    _, between = nearest(pool.sample[held], pool.sample[~held])
+    likeness = Likeness(
+        median=float(np.median(distances)),
+        closest=float(distances.min()),
+        between_real=float(np.median(between)),
+        share_closer=float((distances < np.quantile(between, 0.01)).mean()),
+        queries=len(queries),
+        pool=len(pool.sample),
+        data_sha256=pool.protocol.data_sha256,
+    )
+    return likeness, rows, distances
+
+
+def _sheet(generated: Images, real: Images, seeds: list[int], distances: NDArray[np.float64]) -> Images:
+    pairs = np.stack([generated, real], axis=1).reshape(-1, *generated.shape[1:])
+    labels = [text for seed, distance in zip(seeds, distances, strict=True) for text in (f"{seed}", f"{distance:.3g}")]
+    return grid(labelled(pairs, labels), _ACROSS)
+
+
+def _paths(
+    generator: Generator, extractor: Extractor, seed: int, truncation: float, batch_size: int | None
+) -> Features:
+    """Features [PATHS, STEPS + 1, D] along slerps from one seed to another."""
+    stops = latents.truncate(latents.from_seeds(range(seed, seed + 2 * PATHS), generator.card.z_dim), truncation)
+    paths = [
+        extractor(generator(latents.interpolate(a, b, STEPS + 1), batch_size=batch_size), batch_size=batch_size)
+        for a, b in zip(stops[::2], stops[1::2], strict=True)
+    ]
+    return np.stack(paths)
+
+
+def _bytes(dimensions: int, n: int, pool: int) -> int:
+    """The most memory that the arrays take, each stage with its copies in float64."""
+    kept, square = min(n, SAMPLE), dimensions * dimensions * 8
+    block = 1024 * max(SAMPLE, pool) * 8
+    return 12 * dimensions * (pool + kept + SAMPLE) + 8 * square + 4 * block

@@ -1,0 +1,40 @@
+"""An evaluation as files: a page, a table for programs, and the sheet of neighbours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from animegen.errors import OutputError
+from animegen.files import check_parent, replacing
+from animegen.images.stills import Images, save
+from animegen.quality.evaluation import Evaluation
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse, before any work, a report that can't be written.
+
+    Raises:
+        OutputError: a file of that name, or no folder to make it in.
+    """
+    check_parent(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file: name a folder for the report")
+
+
+def write(folder: Path, evaluation: Evaluation, sheet: Images | None) -> None:
+    """Put `report.md`, `report.json` and, where there is one, `neighbours.png` into a folder, over earlier ones.
+
+    Raises:
+        OutputError: they can't be written.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} can't be made: {error.strerror}") from error
+    with replacing(folder / "report.md") as temporary:
+        temporary.write_text(evaluation.to_markdown(), encoding="utf-8")
+    with replacing(folder / "report.json") as temporary:
+        temporary.write_text(json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if sheet is not None:
+        save(sheet, folder / "neighbours.png")

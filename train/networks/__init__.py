@@ -1,0 +1,24 @@
+"""The DCGAN family as data: one builder of generators and one of critics, and the weights that a seed names."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from train.config import Config
+from train.networks.critic import Critic
+from train.networks.generator import Generator
+
+__all__ = ["Critic", "Generator", "initial_networks", "parameter_count"]
+
+
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def initial_networks(config: Config) -> tuple[Generator, Critic]:
+    """Generator and critic with the weights that `config.seed` names, on the CPU; the global random state is kept."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(config.seed)
+        return Generator(config), Critic(config)

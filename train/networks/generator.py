@@ -1,0 +1,84 @@
+"""One DCGAN-family generator, built by a loop over stages. Size, width, kernel, norm and depth are data.
+
+Radford et al. 2016 (arXiv 1511.06434). Between the smallest stage and the image each stage doubles the side with a
+stride of 2. With `blocks`, residual blocks (He et al. 2016, arXiv 1512.03385) work at each side in between, as in the
+deeper networks of Gulrajani et al. 2017 (appendix F).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from train.config import Config, sides
+from train.networks.layers import FLAT, Residual, init_generator, init_residuals, norm_of, rectifier, upward
+
+
+class Generator(nn.Module):
+    """Latents float [N, z_dim] → images float [N, channels, size, size] in [−1, 1].
+
+    A dense layer or a transposed convolution to the smallest stage, then transposed convolutions; a norm and a
+    ReLU after each but the last, which ends in tanh or in 2σ − 1.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        own = config.generator
+        stages = sides(config.size, own.smallest)[::-1]
+        widths = [own.width * 2**stage for stage in range(len(stages) - (not own.full_size))][::-1]
+        bias = own.norm == "none"  # BatchNorm subtracts the mean, so a bias before it would do nothing
+        self.z_dim = own.z_dim
+        self.shape = (widths[0], own.smallest, own.smallest)
+        self.first: nn.Linear | nn.ConvTranspose2d
+        if own.first == "dense":
+            self.first = nn.Linear(own.z_dim, math.prod(self.shape), bias=bias)
+        else:
+            self.first = nn.ConvTranspose2d(own.z_dim, widths[0], own.smallest, bias=bias)
+        self.first_norm = norm_of(own.norm, widths[0])
+        self.first_activation = rectifier(own.slope)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                upward(widths[k], widths[k + 1], own.kernel, stages[k : k + 2], bias=bias),
+                norm_of(own.norm, widths[k + 1]),
+                rectifier(own.slope),
+                *(Residual(widths[k + 1], own.norm, own.slope) for _ in range(own.blocks)),
+            )
+            for k in range(len(widths) - 1)
+        )
+        self.last: nn.Conv2d | nn.ConvTranspose2d
+        if own.full_size:
+            self.last = nn.Conv2d(widths[-1], config.channels, FLAT, padding=FLAT // 2)
+        else:
+            self.last = upward(widths[-1], config.channels, own.kernel, stages[-2:], bias=True)
+        self.output = nn.Tanh() if own.output == "tanh" else Sigmoid()
+        for layer in self.modules():
+            init_generator(layer, normed=own.norm == "batch", slope=own.slope)
+        init_residuals(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Images in [−1, 1] from latents."""
+        x = (
+            self.first(z).unflatten(1, self.shape)
+            if isinstance(self.first, nn.Linear)
+            else self.first(z[:, :, None, None])
+        )
+        x = self.first_activation(self.first_norm(x))
+        for stage in self.stages:
+            x = stage(x)
+        images: Tensor = self.output(self.last(x))
+        return images
+
+    def layers(self) -> list[nn.Module]:
+        """All its layers, each after the one before it."""
+        stages = [layer for stage in self.stages for layer in stage.children()]
+        return [self.first, self.first_norm, self.first_activation, *stages, self.last, self.output]
+
+
+class Sigmoid(nn.Module):
+    """2σ(x) − 1: the sigmoid of a generator of images in [0, 1], in this house's range of [−1, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape, in [−1, 1]."""
+        return torch.sigmoid(x) * 2 - 1

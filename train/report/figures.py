@@ -1,0 +1,177 @@
+"""Pictures of runs: curves of their metrics side by side, and the fixed latents' images as they grew."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
+from numpy.typing import NDArray
+from PIL import Image
+
+from animegen.errors import DataError, UsageError
+from animegen.files import check_parent, replacing
+from animegen.images import animation as motion
+from animegen.images import stills as pictures
+from animegen.images.stills import Images
+from train.run.log import METRICS, SCORES, read_rows
+from train.run.session import SAMPLES
+
+# What a row of metrics holds, and what a reader wants to know of it; the second column is drawn with dashes.
+CURVES: dict[str, tuple[str, ...]] = {
+    "critic loss": ("critic_loss",),
+    "generator loss": ("generator_loss",),
+    "Wasserstein estimate E[D(x)] − E[D(x̃)]": ("wasserstein",),
+    "mean σ(D) of real (line) and generated images (dashes)": ("real_probability", "fake_probability"),
+    "mean ‖∇D(x̂)‖, where there is a penalty": ("gradient_norm",),
+}
+_SMOOTH = 20  # rows of the running mean; the rows themselves stand behind it, faint
+_SHEET_COLUMNS, _SHEET_ROWS = 8, 8  # of a contact sheet: latents across, steps down
+
+
+@dataclass(frozen=True)
+class Run:
+    """The rows of one run."""
+
+    name: str
+    metrics: list[dict[str, Any]]
+    scores: list[dict[str, Any]]  # FIDs, where they were measured
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """Read `metrics.jsonl`, and `fid.jsonl` where there is one.
+
+        Raises:
+            DataError: no metrics.
+        """
+        if not (folder / METRICS).is_file():
+            raise DataError(f"{folder} holds no {METRICS}: name a run that python -m train fit has written")
+        metrics = read_rows(folder / METRICS)
+        if not metrics:
+            raise DataError(f"{folder / METRICS} has no rows yet: train for some more steps")
+        return cls(folder.resolve().name, metrics, read_rows(folder / SCORES))
+
+
+def plot_curves(folders: Sequence[Path], out: Path) -> None:
+    """Draw the curves of several runs in one picture, over the real images that the critic had seen.
+
+    Raises:
+        DataError: a run without metrics.
+        UsageError: an extension other than .png, .pdf or .svg.
+        OutputError: the path can't be written.
+    """
+    form = check_form(out)
+    runs = [Run.read(folder) for folder in folders]
+
+    figure = Figure(figsize=(15, 8), layout="constrained")
+    *panels, last = figure.subplots(2, 3).flat
+    for axes, (title, keys) in zip(panels, CURVES.items(), strict=True):
+        _panel(axes, title, [(run.name, run.metrics) for run in runs], keys, smooth=True)
+    _panel(last, "FID, where it was measured", [(run.name, run.scores) for run in runs], ("fid",), smooth=False)
+    handles = [Line2D([], [], color=f"C{k}", label=run.name) for k, run in enumerate(runs)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(runs)), fontsize=9)
+    save_figure(figure, out, form)
+
+
+def _panel(
+    axes: Axes, title: str, runs: Sequence[tuple[str, list[dict[str, Any]]]], keys: tuple[str, ...], *, smooth: bool
+) -> None:
+    """Curves of `keys` for each run; one that has none of them has no curve, and the scale follows the others."""
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("real images seen")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 250k, 1.5M: whole numbers run into one another
+    axes.grid(alpha=0.3)
+    settled = []
+    for k, (_name, rows) in enumerate(runs):
+        for key, style in zip(keys, ("-", "--"), strict=False):
+            points = np.array([(row["images_seen"], row[key]) for row in rows if key in row], float)
+            if not len(points):
+                continue
+            seen, values = points.T
+            if smooth:
+                axes.plot(seen, values, style, color=f"C{k}", alpha=0.2, linewidth=0.8)
+                values = running_mean(values)
+            axes.plot(seen, values, style, color=f"C{k}", marker="" if smooth else "o", markersize=3)
+            settled.append(values[len(values) // 20 if smooth else 0 :])
+    if settled:
+        # The first steps tower over all that follows; the curve worth reading is the rest.
+        later = np.concatenate(settled)
+        margin = 0.05 * (np.ptp(later) or 1)
+        axes.set_ylim(later.min() - margin, later.max() + margin)
+    else:
+        axes.set(xticks=[], yticks=[], xlabel="")
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="grey")
+
+
+def check_form(out: Path) -> str:
+    """The form that the extension of `out` names.
+
+    Raises:
+        UsageError: an extension other than .png, .pdf or .svg.
+        OutputError: its folder isn't there.
+    """
+    form = out.suffix.lower().removeprefix(".")
+    if form not in {"png", "pdf", "svg"}:
+        raise UsageError(f"{out} has the extension {out.suffix!r}: figures are drawn as .png, .pdf or .svg")
+    check_parent(out)
+    return form
+
+
+def save_figure(figure: Figure, out: Path, form: str) -> None:
+    """Draw a figure into a file; on an error nothing is left there."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, dpi=110)
+    with replacing(out) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def running_mean(values: NDArray[np.float64], reach: int = _SMOOTH // 2) -> NDArray[np.float64]:
+    """The mean of each value and up to `reach` on either side of it, so that the curve doesn't lag behind."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    ends = np.minimum(places + reach + 1, len(values))
+    starts = np.maximum(places - reach, 0)
+    means: NDArray[np.float64] = (sums[ends] - sums[starts]) / (ends - starts)
+    return means
+
+
+def draw_growth(folder: Path, out: Path, *, size: int, fps: float = 8) -> None:
+    """Show how the fixed latents' images grew: an animation (.gif, .webp, .mp4) or a contact sheet (.png, .jpg).
+
+    The animation shows every sample grid of the run; the sheet 8 latents across and 8 of the steps down.
+    `size` is the side of one image.
+
+    Raises:
+        DataError: a run without sample grids.
+        UsageError: an unknown extension.
+        OutputError: the path can't be written.
+    """
+    grids = sorted((folder / SAMPLES).glob("step*.png"))
+    if not grids:
+        raise DataError(f"{folder} holds no sample grids: name a run that python -m train fit has written")
+    if out.suffix.lower() in motion.SUFFIXES:
+        motion.save(_opened(grids), out, fps=fps)
+        return
+    chosen = [grids[k] for k in np.unique(np.linspace(0, len(grids) - 1, _SHEET_ROWS).astype(int))]
+    rows = [cells(sheet, size)[:_SHEET_COLUMNS] for sheet in _opened(chosen)]
+    pictures.save(pictures.grid(np.concatenate(rows), columns=_SHEET_COLUMNS), out)
+
+
+def cells(sheet: Images, size: int) -> Images:
+    """The images of a grid that `animegen.images.grid` laid out, row by row: uint8 [N, size, size, C]."""
+    step = size + pictures.GAP
+    tops, lefts = range(0, sheet.shape[0], step), range(0, sheet.shape[1], step)
+    return np.stack([sheet[top : top + size, left : left + size] for top in tops for left in lefts])
+
+
+def _opened(paths: Sequence[Path]) -> Iterator[Images]:
+    for path in paths:
+        with Image.open(path) as picture:
+            yield np.asarray(picture.convert("RGB"))

@@ -1,0 +1,238 @@
+"""A run's complete state in one safetensors file: written beside, flushed, renamed. No pickle."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from animegen.files import replacing, sha256
+from train.config import Config, differences
+from train.errors import CheckpointError
+from train.step.trainer import Precision, Trainer
+
+FORMAT = 2
+NAME = "checkpoint.safetensors"
+
+# torch's names of what an optimiser keeps for each parameter, besides Adam's and RMSprop's step.
+_KEPT = {torch.optim.Adam: ("exp_avg", "exp_avg_sq"), torch.optim.RMSprop: ("square_avg",), torch.optim.SGD: ()}
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that another one started from."""
+
+    config: Config
+    step: int
+    images_seen: int  # those of the runs before it included
+    seconds: float
+    data_sha256: str
+    data_source: str
+    code: str
+    checkpoint_sha256: str
+
+
+class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint says of itself, as JSON in the file's metadata."""
+
+    format: int
+    config: Config
+    step: int
+    images_seen: int  # those of the runs that it started from included
+    seconds: float  # spent training so far, over all sessions
+    sessions: int  # how often the run was started
+    rollbacks: int  # how often it went back to a checkpoint, each time with half of the learning rates
+    data_sha256: str
+    data_source: str
+    data_count: int
+    data_resize: str
+    code: str  # the commit that trained the last session
+    device: str
+    precision: Precision
+    threads: int
+    processes: int = 1
+    fid: dict[str, Any] | None = None  # of the generator in the file, where it was measured, with its protocol
+    origins: tuple[Origin, ...] = ()  # the runs that it started from, oldest first
+
+
+def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
+    """Write the whole state of `trainer`; until the last moment the file before it stays.
+
+    Raises:
+        OutputError: no space, or no right to write.
+    """
+    _make_moments(trainer)
+    with replacing(path) as temporary:
+        try:
+            save_file(_tensors(trainer), temporary, {"animegen": msgspec.json.encode(card).decode()})
+        except SafetensorError as error:  # it wraps a full disk
+            raise OSError(str(error)) from error
+
+
+def of(run: Path) -> Path:
+    """The checkpoint that is meant: a run's folder means its last one."""
+    return run if run.suffix == ".safetensors" else run / NAME
+
+
+def read_card(path: Path) -> CheckpointCard:
+    """What the checkpoint says of itself.
+
+    Raises:
+        CheckpointError: it is missing, cut off, or no checkpoint of this version.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: name the folder of a run that python -m train fit has written")
+    try:
+        with safe_open(path, "pt") as file:
+            card = msgspec.json.decode(file.metadata()["animegen"], type=CheckpointCard)
+    except (SafetensorError, OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no checkpoint of this version ({error}): restore it from a copy or start a new run"
+        ) from error
+    if card.format != FORMAT:
+        raise CheckpointError(f"{path} has checkpoint format {card.format}, and this version reads {FORMAT}")
+    return card
+
+
+def check_same(card: CheckpointCard, config: Config, data_sha256: str) -> None:
+    """Refuse to continue a run as another one.
+
+    Raises:
+        CheckpointError: the configuration or the data differs; every difference is listed.
+    """
+    found = differences(card.config, config)
+    if card.data_sha256 != data_sha256:
+        found.append(f"data: sha256 {card.data_sha256[:12]}… ({card.data_source}) → {data_sha256[:12]}…")
+    if found:
+        raise CheckpointError(
+            f"the run was started with another configuration: {'; '.join(found)}. "
+            "Resume with the old values, or start a new run in another folder"
+        )
+
+
+def restore(path: Path, trainer: Trainer) -> CheckpointCard:
+    """Bring `trainer` to the state in the file, in which its next step is the one the saved run would have made.
+
+    Raises:
+        CheckpointError: as `read_card`, or the tensors are not those of this configuration.
+    """
+    card = read_card(path)
+    _copy(path, trainer)
+    trainer.step = card.step
+    trainer.lr_scale = 0.5**card.rollbacks
+    trainer.images_before = card.origins[-1].images_seen if card.origins else 0
+    return card
+
+
+def start_from(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
+    """Give a new run's trainer the networks, moving average and moments in the file, and return the runs before it.
+
+    Raises:
+        CheckpointError: as `read_card`, or the networks or optimisers are not those of the trainer's configuration.
+    """
+    card = read_card(path)
+    _copy(path, trainer)
+    trainer.images_before = card.images_seen
+    origin = Origin(
+        config=card.config,
+        step=card.step,
+        images_seen=card.images_seen,
+        seconds=card.seconds,
+        data_sha256=card.data_sha256,
+        data_source=card.data_source,
+        code=card.code,
+        checkpoint_sha256=sha256(path),
+    )
+    return (*card.origins, origin)
+
+
+def load_ema(path: Path, generator: nn.Module) -> CheckpointCard:
+    """Copy the moving average of the checkpoint into `generator`, and return what the file says of itself."""
+    card = read_card(path)
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118 (not a dictionary)
+        weights = {name.removeprefix("ema."): file.get_tensor(name) for name in names}
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} holds the tensors of another network") from error
+    return card
+
+
+def code_revision() -> str:
+    """The commit of this checkout, with `+` where tracked files were changed.
+
+    Outside of git, as in a container or on a machine that was given the files alone, what the environment variable
+    ANIMEGEN_REVISION says, or `unknown`.
+    """
+    folder = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "diff", "--quiet", "HEAD", "--", "train", "animegen"],
+            cwd=folder.parent,
+            capture_output=True,
+            check=False,
+        ).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("ANIMEGEN_REVISION", "unknown")
+    return commit + ("+" if changed else "")
+
+
+def _copy(path: Path, trainer: Trainer) -> None:
+    """Every tensor of the file into the trainer."""
+    with safe_open(path, "pt") as file:
+        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    _make_moments(trainer)
+    wanted = _tensors(trainer, contiguous=False)
+    if saved.keys() != wanted.keys() or any(saved[name].shape != wanted[name].shape for name in saved):
+        raise CheckpointError(
+            f"{path} holds the tensors of other networks or optimisers: keep the values of [generator] and [critic] "
+            "and the optimisers' algorithms, or start from random weights"
+        )
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(saved[name])
+
+
+def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:
+    """Every tensor of the state by name; contiguous copies for the file, or the tensors themselves."""
+    tensors: dict[str, Tensor] = {}
+    for part, network in _networks(trainer).items():
+        tensors |= {f"{part}.{name}": value for name, value in network.state_dict().items()}
+    for part, optimiser in _optimisers(trainer).items():
+        for i, parameter in enumerate(optimiser.param_groups[0]["params"]):
+            kept = optimiser.state.get(parameter, {})
+            tensors |= {f"{part}.{i}.{name}": value for name, value in kept.items() if value is not None}
+    if contiguous:
+        return {name: value.detach().contiguous() for name, value in tensors.items()}
+    return tensors
+
+
+def _make_moments(trainer: Trainer) -> None:
+    """An optimiser makes its state at its first step; make what is missing now, in the parameters' memory order."""
+    for optimiser in _optimisers(trainer).values():
+        kept, (group,) = _KEPT[type(optimiser)], optimiser.param_groups
+        for parameter in group["params"] if kept else ():
+            if parameter in optimiser.state:
+                continue
+            moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in kept}
+            # A CUDA graph counts the steps on the GPU.
+            counted_on = parameter.device if group["capturable"] else "cpu"
+            optimiser.state[parameter] = {"step": torch.zeros((), device=counted_on), **moments}
+
+
+def _networks(trainer: Trainer) -> dict[str, nn.Module]:
+    return {"generator": trainer.generator, "critic": trainer.critic, "ema": trainer.ema}
+
+
+def _optimisers(trainer: Trainer) -> dict[str, torch.optim.Optimizer]:
+    return {"generator_optimiser": trainer.generator_optimiser, "critic_optimiser": trainer.critic_optimiser}

@@ -1,0 +1,39 @@
+"""Where a run computes, and with how many bits. A device is never a guess: what was asked for, or an error."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from animegen.errors import DeviceError
+from train.step.trainer import Precision
+
+
+def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """The device to train on; `auto` is CUDA where torch finds a GPU.
+
+    Raises:
+        DeviceError: `cuda` was asked for and torch can't use one.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        without = torch.version.cuda is None
+        reason = "this torch was built without CUDA" if without else "torch finds no NVIDIA GPU or driver"
+        raise DeviceError(f"cuda was asked for, and {reason}: mend that, or take --device cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def choose_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
+    """`auto` is bf16 where the hardware multiplies it: elsewhere it is emulated, and slower than fp32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or `cuda` with the card's own name."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
