@@ -1,19 +1,30 @@
-"""What the tests share: the installed command, a tiny real model, tiny pictures, a tiny run. No weights, no network."""
+"""What the tests share: the commands, a tiny real model, tiny pictures, a tiny run. No weights, no network.
+
+The commands run in this process, as click's runner calls them; `animegen_process` and `train_process` start real ones,
+for what only those can show: one a command, exit statuses, signals, memory, what is imported.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+
+# Workers share the cores: one thread a process. Before numpy and torch are imported, which read it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import click
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -44,9 +55,33 @@ def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | Non
     )
 
 
+def invoke(
+    main: click.Group, arguments: Sequence[str | Path | float], **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """A command called in this process, in the form of one that was run; what nobody foresaw is raised."""
+    words = [str(part) for part in arguments]
+    done = CliRunner().invoke(main, words, **options)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout_bytes, done.stderr_bytes)
+
+
 @pytest.fixture
-def animegen(tmp_path: Path) -> Run:
-    """The installed `animegen` command, run in an empty folder."""
+def animegen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The `animegen` command, called in an empty folder."""
+    from animegen.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        return invoke(main, arguments, prog_name="animegen", **options)
+
+    return call
+
+
+@pytest.fixture
+def animegen_process(tmp_path: Path) -> Run:
+    """The installed `animegen` command as a process of its own, run in an empty folder."""
 
     def call(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
         return run(COMMAND, *arguments, **{"cwd": tmp_path, **options})
@@ -54,9 +89,24 @@ def animegen(tmp_path: Path) -> Run:
     return call
 
 
+def train_in_process(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """`python -m train`, called in this process."""
+    pytest.importorskip("torch")
+    from train.cli import main
+
+    return invoke(main, arguments, prog_name="python -m train", auto_envvar_prefix="ANIMEGEN_TRAIN", **options)
+
+
 @pytest.fixture
-def train() -> Run:
-    """`python -m train`, run in the checkout."""
+def train(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`python -m train`, called in the checkout."""
+    monkeypatch.chdir(ROOT)
+    return train_in_process
+
+
+@pytest.fixture
+def train_process() -> Run:
+    """`python -m train` as a process of its own, run in the checkout."""
     pytest.importorskip("torch")
 
     def call(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -198,7 +248,7 @@ def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of 6 steps."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     limits = ("--steps", "6", "--log-every", "1", "--sample-every", "3", "--threads", "1", "--device", "cpu")
-    done = run(sys.executable, "-m", "train", "fit", *TINY, "--data", tiny_data, "--out", folder, *limits, cwd=ROOT)
+    done = train_in_process("fit", *TINY, "--data", tiny_data, "--out", folder, *limits)
     assert done.returncode == 0, done.stderr.decode()
     return folder
 

@@ -1,8 +1,9 @@
-"""The terminal side that both command lines share: errors as one line, progress, and JSON on stdout."""
+"""The terminal side that both command lines share: errors and notices as lines, progress, and JSON on stdout."""
 
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import threading
@@ -17,7 +18,9 @@ from animegen.errors import AnimegenError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
+
+    from animegen.progress import Progress as JobProgress
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 
@@ -44,7 +47,8 @@ class ErrorLineGroup(click.Group):
         """Run the command; a foreseen error ends the process with its exit status."""
         debug = ctx.params.pop("debug", False)
         try:
-            return super().invoke(ctx)
+            with notices_on_stderr():
+                return super().invoke(ctx)
         except AnimegenError as error:
             if debug:
                 raise
@@ -60,6 +64,34 @@ class ErrorLineGroup(click.Group):
 
 def _error_line(message: str) -> None:
     click.echo("error: " + " ".join(message.split()), err=True)
+
+
+class _Notices(logging.Handler):
+    """A line on stderr for each record of the library; what is worse than a notice says so."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        prefix = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+        say(prefix + record.getMessage())
+
+
+@contextmanager
+def notices_on_stderr() -> Iterator[None]:
+    """Show what the loggers `animegen` and `train` say, from INFO on, for as long as a command runs."""
+    handler = _Notices()
+    loggers = [logging.getLogger(name) for name in ("animegen", "train")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
 
 
 def say(message: str) -> None:
@@ -134,3 +166,20 @@ def progress_bar(*fields: str, time_left: bool = True) -> Progress:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+@contextmanager
+def progress_shown(*, time_left: bool = True) -> Iterator[None]:
+    """Show the library's jobs as bars on stderr, a bar each, inside the `with`; on a terminal only."""
+    from animegen.progress import report_progress
+
+    with progress_bar("note", time_left=time_left) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(progress: JobProgress) -> None:
+            if progress.job not in tasks:
+                tasks[progress.job] = bar.add_task(progress.job, total=progress.total, note="")
+            bar.update(tasks[progress.job], completed=progress.done, total=progress.total, note=progress.note)
+
+        with report_progress(show):
+            yield
