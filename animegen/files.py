@@ -1,4 +1,4 @@
-"""Writing without half files: everything is written beside its target and renamed into place. And their hash."""
+"""Writing without half files: everything is written beside its target and renamed into place. Npz files, and hashes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from animegen.errors import OutputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def check_parent(target: Path) -> None:
@@ -83,6 +88,23 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+
+
+def write_npz(path: Path, arrays: Mapping[str, ArrayLike], *, compress: bool = False) -> None:
+    """Write arrays by name as one npz, which `numpy.load` reads; the same arrays make the same bytes.
+
+    Raises:
+        OutputError: as `replacing`.
+    """
+    import numpy as np
+
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, values in arrays.items():
+            # ZipInfo's own date, 1 January 1980, as numpy's: a date of today would change the bytes.
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+            with archive.open(entry, "w", force_zip64=True) as file:  # an array may pass 4 GiB
+                np.lib.format.write_array(file, np.asarray(values, order="C"), allow_pickle=False)
 
 
 def sha256(path: Path) -> str:

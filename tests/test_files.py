@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from animegen import OutputError
-from animegen.files import replacing, replacing_folder
+from animegen.files import replacing, replacing_folder, write_npz
 
 
 def test_the_new_file_takes_the_old_one_s_place(tmp_path: Path) -> None:
@@ -55,3 +56,21 @@ def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="already exists"), replacing_folder(target):
         pass
     assert [path.name for path in target.iterdir()] == ["whole"]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_an_npz_is_read_by_numpy_and_the_same_arrays_make_the_same_bytes(compress: bool, tmp_path: Path) -> None:
+    arrays = {"columns": np.arange(12.0).reshape(3, 4).T, "count": np.array(7), "name": np.array("faces")}
+    for name in ("a.npz", "b.npz"):
+        write_npz(tmp_path / name, arrays, compress=compress)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as read:
+        assert read.files == list(arrays)
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(read[name], values)
+
+
+def test_what_no_npz_can_hold_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Object arrays"):
+        write_npz(tmp_path / "a.npz", {"any": np.array([object()])})
+    assert not list(tmp_path.iterdir())
