@@ -16,7 +16,7 @@ from animegen.images.stills import Images
 from animegen.latents import Latents, Mode
 from animegen.model import catalog
 from animegen.model.card import ModelCard
-from animegen.model.signature import Convention, Overrides, infer, of_card
+from animegen.model.signature import Overrides, Signature, infer, of_card
 from animegen.runtime import CudaOptions, Device, Session
 from animegen.seeds import Seeds
 
@@ -30,7 +30,7 @@ class Generator:
 
     Attributes:
         card: what the model file says of itself.
-        convention: how its graph is used.
+        signature: how its graph is used.
 
     Example:
         >>> from animegen import Generator
@@ -40,14 +40,14 @@ class Generator:
         (4, 64, 64, 3)
     """
 
-    def __init__(self, session: Session, card: ModelCard, convention: Convention | None = None) -> None:
-        """Join a session and a card; without a convention the graph must follow the file format.
+    def __init__(self, session: Session, card: ModelCard, signature: Signature | None = None) -> None:
+        """Join a session and a card; without a signature the graph must follow the file format.
 
         Raises:
             ModelError: the graph's tensors are not those that the card speaks of.
         """
         self.card = card
-        self.convention = convention or of_card(session, card)
+        self.signature = signature or of_card(session, card)
         self._session: Session | None = session
 
     @classmethod
@@ -64,7 +64,7 @@ class Generator:
 
         `device` is `auto` (CUDA where it works, and else the CPU), `cpu`, or `cuda`, `tensorrt`, `openvino`,
         `directml` or `coreml`, which fail if the session doesn't end up there. `threads` are CPU threads; by default as
-        many as this process may use. A foreign model, one without a card, is used as `convention.infer` finds it, and
+        many as this process may use. A foreign model, one without a card, is used as `signature.infer` finds it, and
         `overrides` correct that. `cuda` are options that hold only if the session is on CUDA.
 
         Raises:
@@ -73,16 +73,16 @@ class Generator:
             DeviceError: the device can't be used.
             MissingPackageError: no ONNX Runtime is installed.
         """
-        path = catalog.find(model)
+        path = catalog.find_model(model)
         session = Session(path, device=device, threads=threads, cuda=cuda)
         overrides = overrides or Overrides()
         if ModelCard.is_in(session.metadata):
             if overrides != Overrides():
                 raise UsageError(f"{path} has a card that says how it is used: leave the --model-… options out")
             return cls(session, ModelCard.from_metadata(session.metadata, origin=str(path)))
-        convention = infer(session, overrides, origin=str(path))
-        card = ModelCard.of_foreign(path.stem, convention.z_shape[0], convention.image_shape)
-        return cls(session, card, convention)
+        signature = infer(session, overrides, origin=str(path))
+        card = ModelCard.of_foreign(path.stem, signature.z_shape[0], signature.image_shape)
+        return cls(session, card, signature)
 
     @property
     def is_foreign(self) -> bool:
@@ -229,7 +229,7 @@ class Generator:
         self.close()
 
     def _run(self, z: Latents) -> Images:
-        return self.convention.run(self._open(), z)
+        return self.signature.run(self._open(), z)
 
     def _batch_size(self, asked: int | None) -> int:
         if asked is None:

@@ -148,7 +148,7 @@ def test_the_shipped_extractor_s_tags_are_probabilities(anime: Extractor) -> Non
 def test_the_shipped_extractor_is_no_model(anime: Extractor) -> None:
     path = catalog.extractors()["anime-tagger"]
     assert path.stat().st_size <= 12e6
-    assert not set(catalog.extractors()) & set(catalog.shipped())
+    assert not set(catalog.extractors()) & set(catalog.shipped_models())
     with pytest.raises(ModelError, match="no latent"):
         Generator.load(path, device="cpu")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import logging
 import shutil
 import sys
 import threading
@@ -17,6 +18,7 @@ from conftest import Run, assert_error
 
 from animegen import Generator, MissingPackageError, ModelError, UsageError
 from animegen.model import fetch
+from animegen.model.catalog import find_model
 
 pytest.importorskip("pooch")
 
@@ -61,17 +63,18 @@ def server(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         listening.shutdown()
 
 
-def get(model: str) -> Path:
-    return fetch.fetch(fetch.parse(model))
+@pytest.fixture
+def notices(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="animegen")
+    return caplog
 
 
-def test_an_address_is_fetched_once(server: Server, tiny_model: Path) -> None:
-    said: list[str] = []
+def test_an_address_is_fetched_once(server: Server, tiny_model: Path, notices: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
-        path = fetch.fetch(fetch.parse(server.url("/tiny.onnx")), said.append)
+        path = find_model(server.url("/tiny.onnx"))
         assert path.read_bytes() == tiny_model.read_bytes()
     assert server.asked == ["/tiny.onnx"]
-    assert said == [f"fetching {server.url('/tiny.onnx')}"]
+    assert notices.messages == [f"fetching {server.url('/tiny.onnx')}"]
     with Generator.load(server.url("/tiny.onnx"), device="cpu") as generator:
         assert generator.card.name == "tiny"
     (entry,) = fetch.cached()
@@ -82,70 +85,71 @@ def test_an_address_is_fetched_once(server: Server, tiny_model: Path) -> None:
 def test_the_hub_s_addresses(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fetch.parse("hf://me/faces@v1/a.onnx").url == "https://huggingface.co/me/faces/resolve/v1/a.onnx"
     monkeypatch.setenv("HF_ENDPOINT", server.url(""))
-    assert get("hf://me/faces/a/tiny.onnx").name == "tiny.onnx"
+    assert find_model("hf://me/faces/a/tiny.onnx").name == "tiny.onnx"
     assert server.asked == ["/me/faces/resolve/main/a/tiny.onnx"]
 
 
 def test_a_checksum_in_the_address_is_kept(server: Server, tiny_model: Path) -> None:
     right = hashlib.sha256(tiny_model.read_bytes()).hexdigest()
-    assert get(f"{server.url('/tiny.onnx')}#sha256:{right.upper()}").exists()
+    assert find_model(f"{server.url('/tiny.onnx')}#sha256:{right.upper()}").exists()
     with pytest.raises(ModelError, match=f"is not the file of sha256 {'0' * 64}"):
-        get(f"{server.url('/tiny.onnx')}#sha256:{'0' * 64}")
+        find_model(f"{server.url('/tiny.onnx')}#sha256:{'0' * 64}")
     server.files["/other.onnx"] = b"something else"
     with pytest.raises(ModelError, match="is not the file"):
-        get(f"{server.url('/other.onnx')}#sha256:{right}")
+        find_model(f"{server.url('/other.onnx')}#sha256:{right}")
     assert not list(fetch.parse(server.url("/other.onnx")).folder.iterdir())
 
 
-def test_a_corrupt_cache_entry_is_fetched_again(server: Server, tiny_model: Path) -> None:
-    path = get(server.url("/tiny.onnx"))
+def test_a_corrupt_cache_entry_is_fetched_again(
+    server: Server, tiny_model: Path, notices: pytest.LogCaptureFixture
+) -> None:
+    path = find_model(server.url("/tiny.onnx"))
     path.write_bytes(tiny_model.read_bytes()[:-1])
-    said: list[str] = []
-    assert fetch.fetch(fetch.parse(server.url("/tiny.onnx")), said.append).read_bytes() == tiny_model.read_bytes()
+    assert find_model(server.url("/tiny.onnx")).read_bytes() == tiny_model.read_bytes()
     assert len(server.asked) == 2
-    assert "is damaged" in said[0]
+    assert "is damaged" in notices.messages[-1]
 
 
 def test_a_note_that_cannot_be_read_is_made_again(server: Server) -> None:
-    path = get(server.url("/tiny.onnx"))
+    path = find_model(server.url("/tiny.onnx"))
     (path.parent / "pin.json").write_text("{")
     assert fetch.cached() == []
-    assert get(server.url("/tiny.onnx")) == path
+    assert find_model(server.url("/tiny.onnx")) == path
     assert [entry.path for entry in fetch.cached()] == [path]
 
 
 def test_a_file_that_changed_on_the_server_is_refused(server: Server) -> None:
-    path = get(server.url("/tiny.onnx"))
+    path = find_model(server.url("/tiny.onnx"))
     path.unlink()
     server.files["/tiny.onnx"] += b"changed"
     with pytest.raises(ModelError, match="pinned at its first fetch"):
-        get(server.url("/tiny.onnx"))
+        find_model(server.url("/tiny.onnx"))
 
 
 def test_an_interrupted_download_leaves_nothing(server: Server) -> None:
     server.cut = True
     with pytest.raises(ModelError, match="interrupted"):
-        get(server.url("/tiny.onnx"))
+        find_model(server.url("/tiny.onnx"))
     assert not list(fetch.parse(server.url("/tiny.onnx")).folder.iterdir())
     assert fetch.cached() == []
     server.cut = False
-    assert get(server.url("/tiny.onnx")).exists()
+    assert find_model(server.url("/tiny.onnx")).exists()
 
 
 def test_offline_is_one_clear_line(server: Server) -> None:
-    path = get(server.url("/tiny.onnx"))
+    path = find_model(server.url("/tiny.onnx"))
     nowhere = f"http://127.0.0.1:{server.port}/gone.onnx"
     with pytest.raises(ModelError, match="the server answers 404"):
-        get(nowhere)
+        find_model(nowhere)
     with pytest.raises(ModelError, match="no connection"):
-        get("http://127.0.0.1:9/tiny.onnx")
-    assert get(server.url("/tiny.onnx")) == path  # what is cached needs no network
+        find_model("http://127.0.0.1:9/tiny.onnx")
+    assert find_model(server.url("/tiny.onnx")) == path  # what is cached needs no network
 
 
 def test_a_download_without_end_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "_LARGEST", 1000)
     with pytest.raises(ModelError, match="more than 1,000 bytes"):
-        get(server.url("/tiny.onnx"))
+        find_model(server.url("/tiny.onnx"))
     assert not list(fetch.parse(server.url("/tiny.onnx")).folder.iterdir())
 
 
@@ -178,7 +182,7 @@ def test_what_is_no_address(model: str) -> None:
 def test_without_pooch(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'animegen\[fetch\]'"):
-        get(server.url("/tiny.onnx"))
+        find_model(server.url("/tiny.onnx"))
 
 
 def test_the_commands(server: Server, animegen: Run) -> None:

@@ -12,16 +12,16 @@ from PIL import Image
 
 from animegen import Generator
 from animegen.images.stills import grid
-from animegen.model.catalog import DEFAULT, find, shipped
+from animegen.model.catalog import DEFAULT, find_model, shipped_models
 
 NAMES = [DEFAULT, "anime-pixels-64"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_found_by_name(name: str) -> None:
-    assert name in shipped()
-    assert find(name).name == f"{name}.onnx"
-    assert find(name).stat().st_size < 16e6
+    assert name in shipped_models()
+    assert find_model(name).name == f"{name}.onnx"
+    assert find_model(name).stat().st_size < 16e6
 
 
 @pytest.mark.parametrize("name", NAMES)

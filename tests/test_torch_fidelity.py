@@ -63,7 +63,7 @@ class Drawn(torch.utils.data.Dataset):
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # torch-fidelity's own
 def test_it_scores_the_shipped_model_as_we_do() -> None:
     torch_fidelity.register_feature_extractor("anime", Anime)
-    model = GenerativeModelONNX(str(catalog.find("anime-face-64")), 128, "normal", 0)
+    model = GenerativeModelONNX(str(catalog.find_model("anime-face-64")), 128, "normal", 0)
     found = torch_fidelity.calculate_metrics(
         input1=model,
         input1_model_num_samples=COUNT,

@@ -100,7 +100,7 @@ def _session(device: Literal["cpu", "cuda"], *, required: bool) -> Finding:
 
 
 def _models() -> Iterator[Finding]:
-    models = catalog.shipped()
+    models = catalog.shipped_models()
     if not models:
         yield Finding("models", "fault", "none is shipped with this installation: install animegen again")
     for name, path in models.items():

@@ -19,12 +19,11 @@ def info(model: str, as_json: bool, markdown: bool) -> None:
     Example: animegen info --model anime-face-64
     """
     from animegen.generator import Generator
-    from animegen.model import catalog
 
-    with Generator.load(catalog.find(model, say), device="cpu") as generator:
+    with Generator.load(model, device="cpu") as generator:
         card = generator.card
         if generator.is_foreign:
-            say(f"model: no card in {model}, inferred {generator.convention.describe()}")
+            say(f"model: no card in {model}, inferred {generator.signature.describe()}")
     if as_json:
         print_json(card.to_json())
     elif markdown:

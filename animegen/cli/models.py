@@ -25,7 +25,7 @@ def models(as_json: bool) -> None:
 
     found: list[dict[str, Any]] = [
         {"model": name, "origin": "shipped", "path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        for name, path in catalog.shipped().items()
+        for name, path in catalog.shipped_models().items()
     ]
     found += [
         {"model": entry.address, "origin": "fetched", "path": str(entry.path), "sha256": entry.sha256}

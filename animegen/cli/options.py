@@ -51,14 +51,13 @@ class Source:
         `quiet` leaves the device out, where an extractor's was told already.
         """
         from animegen.generator import Generator
-        from animegen.model import catalog
         from animegen.model.signature import Overrides
         from animegen.runtime import CudaOptions, wheels
 
         wheels.silence()
         overrides = Overrides(**self.overrides)
         generator = Generator.load(
-            catalog.find(self.model, say),  # a download is told of before it begins
+            self.model,
             device=self.device,
             threads=self.threads,
             overrides=overrides,
@@ -67,7 +66,7 @@ class Source:
         if self.device == "auto" and not quiet:
             say(f"device: {generator.device} ({generator.device_reason})")
         if generator.is_foreign:
-            say(f"model: no card in {self.model}, inferred {generator.convention.describe()}")
+            say(f"model: no card in {self.model}, inferred {generator.signature.describe()}")
         return generator
 
 

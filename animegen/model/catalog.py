@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from animegen.errors import ModelError
@@ -14,7 +13,7 @@ _PACKAGE = Path(__file__).parent.parent
 _FOLDERS = (_PACKAGE / "models", _PACKAGE.parent / "models")
 
 
-def shipped() -> dict[str, Path]:
+def shipped_models() -> dict[str, Path]:
     """The shipped models' files by name."""
     return _shipped("*.onnx")
 
@@ -34,18 +33,18 @@ def _shipped(pattern: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(pattern))} if folder else {}
 
 
-def find(model: str | Path, say: Callable[[str], None] = lambda _: None) -> Path:
+def find_model(model: str | Path) -> Path:
     """The file of a model named by a shipped name, a path, or an https or hf:// address, which is fetched once.
 
-    A name wins over a file of the same name. `say` is told of a download before it begins.
+    A name wins over a file of the same name. A download is logged before it begins.
 
     Raises:
         ModelError: none of them, or a failed download; the shipped names are listed.
         UsageError: an address that can't be.
     """
     if isinstance(model, str) and fetch.is_address(model):
-        return fetch.fetch(fetch.parse(model), say)
-    names = shipped()
+        return fetch.fetch(fetch.parse(model))
+    names = shipped_models()
     if str(model) in names:
         return names[str(model)]
     path = Path(model)

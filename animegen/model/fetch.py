@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -25,6 +24,8 @@ _LARGEST = 2 * 2**30  # bytes: what an ONNX file with its weights inside can hol
 _TIMEOUT = 30  # seconds without a byte
 _PIN = "pin.json"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,10 @@ def parse(model: str) -> Address:
     return Address(text, url, name, match[1].lower() if match[1] else None)
 
 
-def fetch(address: Address, say: Callable[[str], None] = lambda _: None) -> Path:
+def fetch(address: Address) -> Path:
     """The cached file of an address, which is fetched if it isn't there, or isn't what was pinned.
 
-    `say` is told of a download before it begins.
+    A download is logged before it begins.
 
     Raises:
         ModelError: it can't be fetched, or isn't what the checksum says.
@@ -121,9 +122,9 @@ def fetch(address: Address, say: Callable[[str], None] = lambda _: None) -> Path
     if path.is_file() and pinned is not None:
         if sha256(path) == pinned:
             return path
-        say(f"{path} is damaged: fetching {address.text} again")
+        logger.warning("%s is damaged: fetching %s again", path, address.text)
     else:
-        say(f"fetching {address.text}")
+        logger.info("fetching %s", address.text)
     _download(address, pinned)
     digest = sha256(path)
     with replacing(address.folder / _PIN) as temporary:
@@ -161,7 +162,7 @@ def _download(address: Address, sha256: str | None) -> None:
         raise MissingPackageError(
             f"fetching {address.text} needs pooch: {INSTALL}, or give the path of a file"
         ) from error
-    pooch.get_logger().setLevel(logging.ERROR)  # it would tell of every download; `say` has
+    pooch.get_logger().setLevel(logging.ERROR)  # it would tell of every download, as this module does
     try:
         address.folder.mkdir(parents=True, exist_ok=True)
         # An old file whose checksum nobody knows is worth nothing, and pooch would take it as it is.

@@ -43,7 +43,7 @@ class Overrides:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convention:
+class Signature:
     """The use of one graph.
 
     Attributes:
@@ -101,8 +101,8 @@ def to_images(values: NDArray[Any], layout: Layout, scale: Range | None) -> Imag
     return np.ascontiguousarray(values, np.uint8)
 
 
-def of_card(session: Session, card: ModelCard) -> Convention:
-    """The file format's own convention, checked: `z` float32 [N, z_dim] → `images` uint8 [N, C, H, W], only N free.
+def of_card(session: Session, card: ModelCard) -> Signature:
+    """The file format's own signature, checked: `z` float32 [N, z_dim] → `images` uint8 [N, C, H, W], only N free.
 
     Raises:
         ModelError: the graph's tensors are not those that the card speaks of.
@@ -118,7 +118,7 @@ def of_card(session: Session, card: ModelCard) -> Convention:
         )
     if isinstance(session.inputs[0].shape[0], int):
         raise ModelError(f"{card.name} takes batches of {session.inputs[0].shape[0]} only: export it again")
-    return Convention(
+    return Signature(
         input="z",
         dtype=np.float32,
         z_shape=(card.z_dim,),
@@ -130,7 +130,7 @@ def of_card(session: Session, card: ModelCard) -> Convention:
     )
 
 
-def infer(session: Session, overrides: Overrides, *, origin: str) -> Convention:
+def infer(session: Session, overrides: Overrides, *, origin: str) -> Signature:
     """What a graph without a card means, from its tensors and a few of its images.
 
     Raises:
@@ -150,7 +150,7 @@ def infer(session: Session, overrides: Overrides, *, origin: str) -> Convention:
     height, width, channels = to_images(values, layout, scale).shape[1:]
     if channels not in {1, 3}:
         raise ModelError(f"{origin} makes images of {channels} channels as {layout}: only grey and RGB can be shown")
-    return Convention(
+    return Signature(
         input=latent.name,
         dtype=dtype,
         z_shape=z_shape,

@@ -133,7 +133,7 @@ def reference_file(name: str | Path) -> Path:
 
 def is_model(source: str) -> bool:
     """Whether a source of images is a model: a shipped name, an address, or an .onnx file."""
-    return source in catalog.shipped() or fetch.is_address(source) or source.lower().endswith(".onnx")
+    return source in catalog.shipped_models() or fetch.is_address(source) or source.lower().endswith(".onnx")
 
 
 def is_statistics(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Foreign models: generators of other projects, in the conventions that are found in the wild."""
+"""Foreign models: generators of other projects, with the signatures that are found in the wild."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def foreign(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-CONVENTIONS = {
+FOREIGN = {
     "floats in [−1, 1], channels first": foreign(),
     "floats in [0, 1], channels last": foreign(values="0:1", last=True),
     "latents [N, Z, 1, 1]": foreign(ones=True),
@@ -67,9 +67,9 @@ CONVENTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", CONVENTIONS)
+@pytest.mark.parametrize("name", FOREIGN)
 def test_the_images_are_those_of_the_file_format(name: str, tiny_model: Path, tmp_path: Path) -> None:
-    path = write_model(tmp_path / "their-faces.onnx", None, CONVENTIONS[name])
+    path = write_model(tmp_path / "their-faces.onnx", None, FOREIGN[name])
     with Generator.load(tiny_model, device="cpu") as own, Generator.load(path, device="cpu") as theirs:
         assert theirs.is_foreign
         assert not own.is_foreign
@@ -103,7 +103,7 @@ def test_what_the_graph_leaves_open_can_be_said(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"from -\d.* to \d.*--model-range"):
         Generator.load(path, device="cpu")
     with Generator.load(path, device="cpu", overrides=Overrides(range="-1:1")) as generator:
-        assert generator.convention.range == "-1:1"
+        assert generator.signature.range == "-1:1"
     with pytest.raises(UsageError, match="contradicts"):
         Generator.load(path, device="cpu", overrides=Overrides(z_dim=9))
 
@@ -113,7 +113,7 @@ def test_what_was_inferred_can_be_overruled(tmp_path: Path) -> None:
     with Generator.load(path, device="cpu") as right:
         with Generator.load(path, device="cpu", overrides=Overrides(range="-1:1")) as wrong:
             assert wrong.sample(4).mean() > right.sample(4).mean() + 40
-        assert right.convention.describe() == "latents [N, 8] → nchw images 3×8×8, floats in [0, 1]"
+        assert right.signature.describe() == "latents [N, 8] → nchw images 3×8×8, floats in [0, 1]"
 
 
 def no_generator(kind: str) -> onnx.ModelProto:
