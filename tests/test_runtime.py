@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -13,9 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from animegen import DeviceError, Generator, ModelError, UsageError, latents
-from animegen.runtime import DEVICES, CudaOptions, Device, Session, wheels
-from animegen.runtime.binding import Binding
-from animegen.runtime.devices import CUDA_BUCKETS, pieces
+from animegen.runtime import DEVICES, CudaOptions, Device, Session, chunks, wheels
+from animegen.runtime.devices import PROVIDERS
 from animegen.runtime.rewrite import to_half
 
 
@@ -32,11 +35,14 @@ def _gpu() -> None:
         pytest.skip("no CUDA session can be made here")
 
 
-@given(st.integers(1, 2000), st.lists(st.integers(1, 300), min_size=1, max_size=4, unique=True).map(sorted))
+# --- how a batch is cut ---
+
+SIZES = st.lists(st.integers(1, 300), min_size=1, max_size=4, unique=True).map(sorted)
+
+
+@given(st.integers(1, 2000), SIZES)
 def test_pieces_cover_a_batch_with_few_sizes_and_little_padding(n: int, sizes: list[int]) -> None:
-    cut = pieces(n, tuple(sizes))
-    if n % sizes[-1] > 0 and not any(size >= n % sizes[-1] for size in sizes):
-        pytest.fail("the largest size holds any rest")
+    cut = chunks.pieces(n, sizes)
     assert sum(count for count, _ in cut) == n
     assert all(0 < count <= size and size in sizes for count, size in cut)
     assert all(count == size for count, size in cut[:-1])
@@ -44,59 +50,140 @@ def test_pieces_cover_a_batch_with_few_sizes_and_little_padding(n: int, sizes: l
     assert not any(last_count <= size < last_size for size in sizes)
 
 
-def test_the_cuda_buckets() -> None:
-    assert pieces(300, CUDA_BUCKETS) == [(128, 128), (128, 128), (44, 128)]
-    assert pieces(9, CUDA_BUCKETS) == [(9, 32)]
-    assert pieces(1, CUDA_BUCKETS) == [(1, 1)]
+@given(st.integers(0, 90), st.lists(st.integers(1, 40), max_size=3, unique=True).map(sorted), st.integers(1, 50))
+def test_every_row_is_called_once_in_order_in_the_sizes_taken(n: int, sizes: list[int], batch_size: int) -> None:
+    rows = np.arange(1, 2 * n + 1, dtype=np.float32).reshape(n, 2)
+    called = []
+
+    def call(batch: np.ndarray) -> np.ndarray:
+        called.append(batch)
+        return batch * 2
+
+    results = list(chunks.run(call, rows, sizes, batch_size=batch_size))
+    np.testing.assert_array_equal(np.concatenate([np.zeros((0, 2), np.float32), *results]), rows * 2)
+    assert all(0 < len(result) <= batch_size for result in results)
+    assert all(len(batch) in sizes for batch in called) or not sizes
+    assert all((batch[len(result) :] == 0).all() for batch, result in zip(called, results, strict=True))
+
+
+def test_rows_are_called_lazily() -> None:
+    called = []
+    results = chunks.run(lambda batch: called.append(len(batch)) or batch, np.ones((8, 1)), (), batch_size=3)
+    assert (next(results).shape, called) == ((3, 1), [3])
+    with pytest.raises(UsageError, match="batch_size is 0 and must be at least 1"):
+        chunks.run(lambda batch: batch, np.ones((8, 1)), (), batch_size=0)
+
+
+# --- buffers, on an ONNX Runtime that calls the CPU CUDA ---
+
+
+class FakeCuda:
+    """What is padded, bound and numbered for CUDA shows with this module, without a GPU.
+
+    Attributes:
+        graphs: the numbers of CUDA graphs that were asked for.
+        at_binding: called where buffers are made.
+    """
+
+    __version__ = "9.9"
+    SessionOptions = onnxruntime.SessionOptions
+
+    def __init__(self) -> None:
+        self.graphs: list[str] = []
+        self.at_binding: Callable[[], object] = lambda: None
+
+    def get_available_providers(self) -> list[str]:
+        return [PROVIDERS["cuda"], PROVIDERS["cpu"]]
+
+    def preload_dlls(self) -> None:
+        pass
+
+    def InferenceSession(self, data: bytes, options: object, **_: object) -> FakeSession:  # noqa: N802 (its name there)
+        return FakeSession(onnxruntime.InferenceSession(data, options, providers=[PROVIDERS["cpu"]]), self)
+
+    def RunOptions(self) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(add_run_config_entry=lambda _key, value: self.graphs.append(value))
+
+    class OrtValue:
+        @staticmethod
+        def ortvalue_from_numpy(array: np.ndarray, *_: object) -> onnxruntime.OrtValue:
+            return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+
+        @staticmethod
+        def ortvalue_from_shape_and_type(shape: list[int], kind: type, *_: object) -> onnxruntime.OrtValue:
+            return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, kind)
+
+
+class FakeSession:
+    """A session on the CPU that says it is on CUDA."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, module: FakeCuda) -> None:
+        self._session, self._module = session, module
+
+    def get_providers(self) -> list[str]:
+        return self._module.get_available_providers()
+
+    def io_binding(self) -> object:
+        self._module.at_binding()
+        return self._session.io_binding()
+
+    def run_with_iobinding(self, binding: object, _options: object) -> None:
+        self._session.run_with_iobinding(binding)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._session, name)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    module = FakeCuda()
+    monkeypatch.setattr(wheels, "onnxruntime", lambda: module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_model: Path) -> Generator:
+    return Generator.load(tiny_model, device="cpu")
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 40, 129])
-def test_padding_changes_no_image(tiny_model: Path, n: int) -> None:
-    with Generator.load(tiny_model, device="cpu") as plain, Generator.load(tiny_model, device="cpu") as padded:
-        assert padded._session is not None
-        padded._session.buckets = (1, 8, 32)  # as on a device that plans for these
+def test_padding_changes_no_image(tiny_model: Path, plain: Generator, cuda: FakeCuda, n: int) -> None:
+    expected = plain.sample(n)
+    with Generator.load(tiny_model, device="cuda") as padded:
         padded.warm_up()
-        np.testing.assert_array_equal(padded.sample(n, batch_size=n), plain.sample(n, batch_size=n))
-        np.testing.assert_array_equal(padded.sample(n), plain.sample(n))
+        np.testing.assert_array_equal(padded.sample(n, batch_size=n), expected)
+        np.testing.assert_array_equal(padded.sample(n), expected)
 
 
-def test_bound_buffers_give_what_a_plain_call_gives(tiny_model: Path) -> None:
-    session = onnxruntime.InferenceSession(tiny_model.read_bytes(), providers=["CPUExecutionProvider"])
-    assert Binding.fits(session)
-    first = latents.from_seeds(range(4), 8)
-    binding = Binding(onnxruntime, session, {"z": first}, place="cpu", graph=None)
-    kept = []
-    for start in range(0, 40, 4):
-        z = latents.from_seeds(range(start, start + 4), 8)
-        (images,) = binding.run({"z": np.asfortranarray(z)})
-        np.testing.assert_array_equal(images, session.run(None, {"z": z})[0])
-        kept.append((images, images.copy()))
-    # The results are arrays of their own: a later call doesn't change them.
-    assert all((images == copy).all() for images, copy in kept)
+def test_a_later_call_does_not_change_earlier_results(tiny_model: Path, plain: Generator, cuda: FakeCuda) -> None:
+    session = Session(tiny_model, device="cuda")
+    z = [latents.from_seeds(range(seed, seed + 4), 8) for seed in range(5)]
+    results = [session.run({"z": np.asfortranarray(one)})[0] for one in z]
+    for one, images in zip(z, results, strict=True):
+        np.testing.assert_array_equal(images.transpose(0, 2, 3, 1), plain(one))
 
 
-def test_threads_share_bound_buffers(tiny_model: Path) -> None:
-    session = Session(tiny_model, device="cpu")
-    plain = Session(tiny_model, device="cpu")
-    session._bindings = {}
-    right = threading.Event()
-    right.set()
+def test_threads_share_buffers(tiny_model: Path, plain: Generator, cuda: FakeCuda) -> None:
+    session = Session(tiny_model, device="cuda")
+    z = [latents.from_seeds([seed], 8) for seed in range(8)] * 20
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda one: session.run({"z": one})[0], z))
+    for one, images in zip(z, results, strict=True):
+        np.testing.assert_array_equal(images.transpose(0, 2, 3, 1), plain(one))
 
-    def work(seed: int) -> None:
-        z = latents.from_seeds([seed], 8)
-        binding = session._bindings.setdefault(  # type: ignore[union-attr]
-            ((1, 8),), Binding(onnxruntime, session._session, {"z": z}, place="cpu", graph=None)
-        )
-        for _ in range(50):
-            if (binding.run({"z": z})[0] != plain.run({"z": z})[0]).any():
-                right.clear()
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert right.is_set()
+def test_threads_that_meet_new_shapes_at_once_take_a_graph_each(tiny_model: Path, cuda: FakeCuda) -> None:
+    session = Session(tiny_model, device="cuda", cuda=CudaOptions(graphs=True))
+    both = threading.Barrier(2)
+
+    def meet() -> None:  # the other thread comes here too, unless it has to wait until this one's buffers are made
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.2)
+
+    cuda.at_binding = meet
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: session.run({"z": latents.from_seeds(range(n), 8)}), (1, 8)))
+    assert sorted(cuda.graphs) == ["0", "1"]
 
 
 def test_half_precision_is_made_in_memory(tiny_model: Path) -> None:
@@ -135,6 +222,10 @@ def test_auto_says_why(tiny_model: Path) -> None:
             "cpu",
             f"the installed ONNX Runtime {onnxruntime.__version__} is a CPU build",
         )
+
+
+def test_every_device_but_auto_has_a_provider() -> None:
+    assert set(PROVIDERS) == set(DEVICES) - {"auto"}
 
 
 def test_cuda_options() -> None:

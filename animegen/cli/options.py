@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from animegen.cli.console import say
 from animegen.errors import UsageError
 from animegen.model.catalog import DEFAULT
+from animegen.runtime.devices import DEVICES, Device
 from animegen.seeds import LARGEST, Seeds
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "directml", "coreml"]
 SEED = click.IntRange(0, LARGEST)
 
 
@@ -96,7 +96,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--model", default=DEFAULT, help="A shipped model's name, or an .onnx file's path or address."),
         click.option(
             "--device",
-            type=click.Choice(get_args(Device)),
+            type=click.Choice(DEVICES),
             default="auto",
             help="auto takes CUDA where it works, else the CPU; the others fail where they don't work.",
         ),

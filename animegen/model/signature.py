@@ -17,8 +17,7 @@ from animegen.errors import ModelError, UsageError
 from animegen.images.stills import Images
 from animegen.latents import Latents
 from animegen.model.card import ModelCard
-from animegen.runtime import Session, Tensor
-from animegen.runtime.devices import pieces
+from animegen.runtime import Session, Tensor, chunks
 
 Layout = Literal["nchw", "nhwc"]
 Range = Literal["-1:1", "0:1", "0:255"]
@@ -68,15 +67,9 @@ class Signature:
 
     def run(self, session: Session, z: Latents) -> Images:
         """The images uint8 [N, H, W, C] of latents float32 [N, z_dim]."""
-        buckets = session.buckets if self.batch is None else (self.batch,)
-        if not buckets:
-            return self._call(session, z)
-        parts, start = [], 0
-        for count, size in pieces(len(z), buckets):
-            padding = np.zeros((size - count, z.shape[1]), np.float32)
-            parts.append(self._call(session, np.concatenate([z[start : start + count], padding]))[:count])
-            start += count
-        return np.concatenate(parts)
+        sizes = session.buckets if self.batch is None else (self.batch,)
+        parts = list(chunks.run(lambda batch: self._call(session, batch), z, sizes, batch_size=len(z)))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def describe(self) -> str:
         """One line for the person whose model it is."""

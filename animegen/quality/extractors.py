@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from animegen.errors import DataError, ModelError, UsageError
 from animegen.images.stills import Images
 from animegen.model import catalog, fetch
-from animegen.runtime import Device, Session, Tensor
-from animegen.runtime.devices import pieces
+from animegen.runtime import Device, Session, Tensor, chunks
 
 Features = NDArray[np.float32]
 
@@ -23,7 +22,6 @@ DEFAULT = "anime"
 INCEPTION = "inception"
 CARD_KEY = "animegen-extractor"  # not `animegen.…`, which are the keys of a generator's card
 _SHIPPED = {DEFAULT: "anime-tagger"}
-_BATCH = 16  # on a CPU an image costs the same in any batch, and small batches keep memory low; CUDA has buckets
 _CHANNELS = (1, 3)
 
 
@@ -137,29 +135,17 @@ class Extractor:
         return np.asarray(self._run(images, self._use.tags, batch_size), np.float32)
 
     def _run(self, images: Images, output: int, batch_size: int | None) -> NDArray[Any]:
-        if batch_size is not None and batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}: at least 1")
         images = self._checked(images)
         if self._use.channels_first:
             images = images.transpose(0, 3, 1, 2)
         sizes = (self._use.batch,) if self._use.batch is not None else self._session.buckets
-        step = batch_size or max(sizes, default=_BATCH)
-        parts = [np.zeros((0, self._use.dimensions if output == self._use.features else len(self.tags)), np.float32)]
-        for start in range(0, len(images), step):
-            batch = np.ascontiguousarray(images[start : start + step])
-            parts.extend(part.reshape(len(part), -1) for part in self._calls(batch, sizes, output))
-        return np.concatenate(parts)
+        width = self._use.dimensions if output == self._use.features else len(self.tags)
 
-    def _calls(self, batch: Images, sizes: tuple[int, ...], output: int) -> list[NDArray[Any]]:
-        """One call, or several of the batches that the graph or the device takes, the last padded with black."""
-        cut = pieces(len(batch), sizes) if sizes else [(len(batch), len(batch))]
-        found, start = [], 0
-        for count, size in cut:
-            part = np.zeros((size, *batch.shape[1:]), np.uint8)
-            part[:count] = batch[start : start + count]
-            found.append(self._session.run({self._use.input: part})[output][:count])
-            start += count
-        return found
+        def call(batch: NDArray[Any]) -> NDArray[Any]:
+            return self._session.run({self._use.input: batch})[output].reshape(len(batch), -1)
+
+        parts = [np.zeros((0, width), np.float32), *chunks.run(call, images, sizes, batch_size=batch_size)]
+        return np.concatenate(parts)
 
     def _checked(self, images: Images) -> Images:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in _CHANNELS:

@@ -1,14 +1,14 @@
-"""Devices by their names, and the ONNX Runtime providers and options behind them."""
+"""The table of devices: their names, and the ONNX Runtime providers and options behind them. Nothing heavy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "directml", "coreml"]
-DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda", "tensorrt", "openvino", "directml", "coreml")
+DEVICES: tuple[Device, ...] = get_args(Device)
 
-PROVIDERS: dict[str, str] = {
+PROVIDERS: dict[Device, str] = {  # of every device but auto, which picks one
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
@@ -50,16 +50,3 @@ class CudaOptions:
         if self.graphs:
             options["enable_cuda_graph"] = "1"
         return options
-
-
-def pieces(n: int, buckets: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Cut a batch of `n` for graphs that take only these batch sizes, smallest first: (images, batch size) pairs.
-
-    As many of the largest as are full, then one that is padded: the smallest that holds the rest.
-    """
-    largest = buckets[-1]
-    cut = [(largest, largest)] * (n // largest)
-    rest = n % largest
-    if rest:
-        cut.append((rest, next(size for size in buckets if size >= rest)))
-    return cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Session:
         cuda: CudaOptions | None = None,
     ) -> None:
         if device not in DEVICES:
-            raise UsageError(f"device {device!r} is unknown: {', '.join(DEVICES)}")
+            raise UsageError(f"device is {device!r} and must be one of {', '.join(DEVICES)}")
         self._module = wheels.onnxruntime()
         self._cuda = cuda or CudaOptions()
         if self._cuda != CudaOptions() and device not in {"auto", "cuda"}:
@@ -65,11 +66,12 @@ class Session:
         self._origin = "the model" if isinstance(model, bytes) else str(model)
         data = model if isinstance(model, bytes) else _read(model)
         self._session, self.why = self._start(data, device)
-        self.device = NAMES.get(self._session.get_providers()[0], "cpu")
+        self.device: str = NAMES.get(self._session.get_providers()[0], "cpu")
         if self._cuda != CudaOptions() and self.device != "cuda":
             self.why += "; the options for CUDA are left out"
         self.buckets = CUDA_BUCKETS if self.device == "cuda" else ()
         self._bindings: dict[tuple[tuple[int, ...], ...], Binding] | None = None
+        self._binding_lock = threading.Lock()
         if self.device == "cuda" and Binding.fits(self._session):
             self._bindings = {}
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -94,11 +96,11 @@ class Session:
         """The buffers for these shapes, made at their first use. There are few shapes: batches come in buckets."""
         assert self._bindings is not None
         shapes = tuple(array.shape for array in inputs.values())
-        if shapes not in self._bindings:
-            graph = len(self._bindings) if self._cuda.graphs else None
-            made = Binding(self._module, self._session, inputs, place="cuda", graph=graph)
-            self._bindings.setdefault(shapes, made)
-        return self._bindings[shapes]
+        with self._binding_lock:  # so that threads with new shapes each number a CUDA graph of their own
+            if shapes not in self._bindings:
+                graph = len(self._bindings) if self._cuda.graphs else None
+                self._bindings[shapes] = Binding(self._module, self._session, inputs, place="cuda", graph=graph)
+            return self._bindings[shapes]
 
     def _start(self, data: bytes, device: Device) -> tuple[Any, str]:
         if device == "cpu":
@@ -114,7 +116,7 @@ class Session:
                 raise DeviceError(words) from error
             return self._create(data, ["cpu"]), f"CUDA was tried, and {error.what}; for CUDA, {error.fix}"
 
-    def _required(self, data: bytes, device: str) -> Any:
+    def _required(self, data: bytes, device: Device) -> Any:
         """A session that is on this device.
 
         Raises:
@@ -137,11 +139,11 @@ class Session:
             return self._create(to_half(data), [device, "cpu"])
         return session
 
-    def _create(self, data: bytes, devices: list[str]) -> Any:
+    def _create(self, data: bytes, devices: list[Device]) -> Any:
         options = self._module.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY if devices == ["cpu"] else _FATAL_ONLY  # a failed CUDA is told by us
         options.intra_op_num_threads = self.threads
-        known: dict[str, dict[str, Any]] = {"cuda": self._cuda.for_provider()}
+        known: dict[Device, dict[str, Any]] = {"cuda": self._cuda.for_provider()}
         providers = [(PROVIDERS[name], known.get(name, {})) for name in devices]
         try:
             # enable_fallback=0: onnxruntime would announce its change of device on stdout and go on.

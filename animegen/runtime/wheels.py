@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from animegen.errors import MissingPackageError
+from animegen.runtime.devices import PROVIDERS
 
 INSTALL_CPU = "pip install 'animegen[cpu]'"
 INSTALL_GPU = "pip uninstall -y onnxruntime && pip install --force-reinstall 'animegen[gpu]'"
@@ -59,7 +60,7 @@ def compiled_providers() -> list[str]:
 
 def has_cuda_build() -> bool:
     """Whether the installed wheel was built with CUDA."""
-    return "CUDAExecutionProvider" in compiled_providers()
+    return PROVIDERS["cuda"] in compiled_providers()
 
 
 def preload_cuda() -> str:
