@@ -7,15 +7,16 @@ import os
 import secrets
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from animegen.errors import OutputError
+from animegen.errors import DataError, OutputError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 def check_parent(target: Path) -> None:
@@ -105,6 +106,28 @@ def write_npz(path: Path, arrays: Mapping[str, ArrayLike], *, compress: bool = F
             entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
             with archive.open(entry, "w", force_zip64=True) as file:  # an array may pass 4 GiB
                 np.lib.format.write_array(file, np.asarray(values, order="C"), allow_pickle=False)
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz by their names. Pickles, which could run code, are refused.
+
+    Raises:
+        DataError: no such file, or none that can be read whole.
+    """
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no zip file")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                return {name: np.asarray(archive[name]) for name in archive.files}
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: name an npz file") from error
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise DataError(f"{path} can't be read as an npz ({reason}): make it again") from error
 
 
 def sha256(path: Path) -> str:

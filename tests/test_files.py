@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animegen import OutputError
-from animegen.files import replacing, replacing_folder, write_npz
+from animegen import DataError, OutputError
+from animegen.files import read_npz, replacing, replacing_folder, write_npz
 
 
 def test_the_new_file_takes_the_old_one_s_place(tmp_path: Path) -> None:
@@ -74,3 +74,20 @@ def test_what_no_npz_can_hold_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Object arrays"):
         write_npz(tmp_path / "a.npz", {"any": np.array([object()])})
     assert not list(tmp_path.iterdir())
+
+
+def test_an_npz_is_read_whole_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    write_npz(path, {"numbers": np.arange(300), "name": "faces"}, compress=True)
+    arrays = read_npz(path)
+    assert (arrays["numbers"].tolist(), str(arrays["name"])) == (list(range(300)), "faces")
+    whole = path.read_bytes()
+    for damaged in (b"", b"words", whole[:200], whole.replace(whole[60:100], bytes(40))):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"a\.npz can't be read as an npz \(.+\): make it again"):
+            read_npz(path)
+    np.savez(path, run=np.array([print]), allow_pickle=True)
+    with pytest.raises(DataError, match="allow_pickle=False"):
+        read_npz(path)
+    with pytest.raises(DataError, match="does not exist"):
+        read_npz(tmp_path / "none.npz")

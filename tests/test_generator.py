@@ -130,7 +130,7 @@ def test_calls_that_cannot_be(generator: Generator, tiny_model: Path) -> None:
         generator.stream([1], batch_size=0)
     with pytest.raises(UsageError, match="seed -3"):
         generator.sample(seeds=[-3])
-    with pytest.raises(UsageError, match="device 'tpu'"):
+    with pytest.raises(UsageError, match="device is 'tpu' and must be one of auto, cpu"):
         Generator.load(tiny_model, device="tpu")  # type: ignore[arg-type]
     closed = Generator.load(tiny_model, device="cpu")
     closed.close()

@@ -107,6 +107,7 @@ class Session:
             return self._create(data, ["cpu"]), "asked for"
         if device == "auto" and not wheels.has_cuda_build():
             return self._create(data, ["cpu"]), f"the installed ONNX Runtime {self._module.__version__} is a CPU build"
+        wanted: Device
         wanted, why = ("cuda", "CUDA is available") if device == "auto" else (device, "asked for")
         try:
             return self._required(data, wanted), why
