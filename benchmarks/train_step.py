@@ -29,8 +29,8 @@ from animegen.errors import AnimegenError
 from animegen.images.stills import Images
 from train.config import Config, load_config
 from train.objective import penalty
-from train.step.devices import choose_device, choose_precision, device_name
-from train.step.trainer import Precision, Trainer
+from train.step.devices import Precision, choose_device, choose_precision, device_name
+from train.step.trainer import Trainer
 
 LOOPS, STEPS = ("textbook", "ours"), ("critic", "generator")
 
@@ -102,8 +102,8 @@ def steps_of(textbook: Textbook, trainer: Trainer) -> dict[tuple[str, str], Call
     return {
         ("textbook", "critic"): lambda: textbook.critic_step(textbook.real(), textbook.latents(), textbook.epsilon()),
         ("textbook", "generator"): lambda: textbook.generator_step(textbook.latents()),
-        ("ours", "critic"): lambda: trainer._critic_step(0),
-        ("ours", "generator"): trainer._generator_step,
+        ("ours", "critic"): lambda: trainer.critic_step(0),
+        ("ours", "generator"): lambda: trainer.generator_step(0),
     }
 
 

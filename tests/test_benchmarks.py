@@ -62,12 +62,12 @@ def test_both_loops_compute_the_same_gradients(
     monkeypatch.setattr(penalty, "interpolates", interpolates)
     trainer.generator.register_forward_pre_hook(lambda _, inputs: drawn.update(z=inputs[0]))
     if step == "critic":
-        trainer._critic_step(0)
+        trainer.critic_step(0)
         textbook.critic_step(drawn["x_real"], drawn["z"], drawn["epsilon"])
         ours, theirs = gradients(trainer.critic), gradients(textbook.critic)
         assert len(ours) == len(list(trainer.critic.parameters()))
     else:
-        trainer._generator_step()
+        trainer.generator_step(0)
         textbook.generator_step(drawn["z"])
         ours, theirs = gradients(trainer.generator), gradients(textbook.generator)
         assert len(ours) == len(list(trainer.generator.parameters()))

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
 from train.errors import ConfigError
 from train.objective import augment
-from train.objective.augment import NAMES, Draws, draw
+from train.objective.augment import NAMES, draw
+
+Numbers = dict[str, NDArray[Any]]
 
 
 def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, 21, 0])
 
 
-def apply(x: torch.Tensor, draws: Draws) -> torch.Tensor:
-    return augment.apply(x, {name: torch.from_numpy(numbers).to(x.device) for name, numbers in draws.arrays().items()})
+def apply(x: torch.Tensor, numbers: Numbers) -> torch.Tensor:
+    return augment.apply(x, {name: torch.from_numpy(values).to(x.device) for name, values in numbers.items()})
 
 
 def images(n: int, channels: int = 3, side: int = 8, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -32,23 +37,19 @@ def test_an_empty_policy_is_the_identity() -> None:
 
 
 def test_the_ranges_are_the_papers() -> None:
-    draws = draw(generator(), 20_000, NAMES, (20_000, 3, 64, 32))
-    assert draws.color is not None
-    assert draws.translation is not None
-    assert draws.cutout is not None
-    for column, low, high in zip(draws.color.T, (-0.5, 0, 0.5), (0.5, 2, 1.5), strict=True):
+    numbers = draw(generator(), 20_000, NAMES, (20_000, 3, 64, 32))
+    for column, low, high in zip(numbers["color"].T, (-0.5, 0, 0.5), (0.5, 2, 1.5), strict=True):
         assert low <= column.min() < low + 0.01
         assert high - 0.01 < column.max() <= high
         assert column.mean() == pytest.approx((low + high) / 2, abs=0.02)
     # An eighth of the side both ways, and cutout's centre anywhere from the first edge to the last.
-    assert [set(column) for column in draws.translation.T] == [set(range(-8, 9)), set(range(-4, 5))]
-    assert [set(column) for column in draws.cutout.T] == [set(range(65)), set(range(33))]
+    assert [set(column) for column in numbers["translation"].T] == [set(range(-8, 9)), set(range(-4, 5))]
+    assert [set(column) for column in numbers["cutout"].T] == [set(range(65)), set(range(33))]
 
 
 def test_a_hole_of_an_odd_side_has_its_centre_on_a_pixel() -> None:
-    draws = draw(generator(), 2000, ["cutout"], (14, 14))
-    assert draws.cutout is not None
-    assert set(draws.cutout.ravel()) == set(range(14))
+    numbers = draw(generator(), 2000, ["cutout"], (14, 14))
+    assert set(numbers["cutout"].ravel()) == set(range(14))
 
 
 def test_the_order_of_the_policy_does_not_matter() -> None:
@@ -64,7 +65,7 @@ def test_an_unknown_name() -> None:
 
 def test_color_is_brightness_then_saturation_then_contrast() -> None:
     x = images(2)
-    done = apply(x, Draws(color=np.array([[0.25, 0.5, 1.5], [-0.5, 2, 0.5]], np.float32)))
+    done = apply(x, {"color": np.array([[0.25, 0.5, 1.5], [-0.5, 2, 0.5]], np.float32)})
     for k, (brightness, saturation, contrast) in enumerate([(0.25, 0.5, 1.5), (-0.5, 2, 0.5)]):
         one = x[k] + brightness
         one = (one - one.mean(0)) * saturation + one.mean(0)
@@ -74,13 +75,13 @@ def test_color_is_brightness_then_saturation_then_contrast() -> None:
 
 def test_saturation_leaves_a_grey_image_as_it_is() -> None:
     x = images(2, channels=1)
-    torch.testing.assert_close(apply(x, Draws(color=np.array([[0, 2, 1], [0, 0, 1]], np.float32))), x)
+    torch.testing.assert_close(apply(x, {"color": np.array([[0, 2, 1], [0, 0, 1]], np.float32)}), x)
 
 
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (2, -1), (-3, 3), (0, 4), (-8, 0)])
 def test_translation_fills_with_zeros(down: int, right: int) -> None:
     x = images(2)
-    done = apply(x, Draws(translation=np.array([[0, 0], [down, right]])))
+    done = apply(x, {"translation": np.array([[0, 0], [down, right]])})
     torch.testing.assert_close(done[0], x[0], rtol=0, atol=0)
     for row in range(8):
         for column in range(8):
@@ -96,27 +97,27 @@ def test_cutout_is_half_the_side(centre: tuple[int, int], rows: tuple[int, int],
     x = images(1)
     expected = x.clone()
     expected[:, :, slice(*rows), slice(*columns)] = 0
-    torch.testing.assert_close(apply(x, Draws(cutout=np.array([centre]))), expected, rtol=0, atol=0)
+    torch.testing.assert_close(apply(x, {"cutout": np.array([centre])}), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("policy", [*((name,) for name in NAMES), NAMES], ids="+".join)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gradients_flow_to_the_images(policy: tuple[str, ...], channels: int) -> None:
     x = images(2, channels, dtype=torch.float64).requires_grad_()
-    draws = draw(generator(), 2, policy, x.shape)
-    assert torch.autograd.gradcheck(lambda x: apply(x, draws), x)
+    numbers = draw(generator(), 2, policy, x.shape)
+    assert torch.autograd.gradcheck(lambda x: apply(x, numbers), x)
     # The penalty may be taken through the augmentation, and is then differentiated again.
-    assert torch.autograd.gradgradcheck(lambda x: apply(x, draws) ** 3, x, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda x: apply(x, numbers) ** 3, x, fast_mode=True)
 
 
 def test_images_of_a_batch_do_not_mix() -> None:
     x = images(4, dtype=torch.float64).requires_grad_()
-    draws = draw(generator(), 4, NAMES, x.shape)
-    (gradient,) = torch.autograd.grad(apply(x, draws)[2].sum(), x)
+    numbers = draw(generator(), 4, NAMES, x.shape)
+    (gradient,) = torch.autograd.grad(apply(x, numbers)[2].sum(), x)
     assert gradient[2].abs().sum() > 0
     assert not gradient[[0, 1, 3]].any()
-    alone = Draws(*(numbers[2:3] for numbers in (draws.color, draws.translation, draws.cutout) if numbers is not None))
-    torch.testing.assert_close(apply(x[2:3], alone), apply(x, draws)[2:3])
+    alone = {name: values[2:3] for name, values in numbers.items()}
+    torch.testing.assert_close(apply(x[2:3], alone), apply(x, numbers)[2:3])
 
 
 def test_images_are_augmented_differently() -> None:
@@ -147,5 +148,5 @@ def test_type_and_memory_format_are_kept(dtype: torch.dtype, memory_format: torc
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
 def test_cuda_gives_what_the_cpu_gives() -> None:
     x = images(8)
-    draws = draw(generator(), 8, NAMES, x.shape)
-    torch.testing.assert_close(apply(x.cuda(), draws).cpu(), apply(x, draws))
+    numbers = draw(generator(), 8, NAMES, x.shape)
+    torch.testing.assert_close(apply(x.cuda(), numbers).cpu(), apply(x, numbers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from animegen import UsageError
+from animegen import DataError, UsageError
 from train.config import load_config
 from train.data import Dataset
 from train.objective import penalty
-from train.step.processes import Group
+from train.step import draws
+from train.step.cuda_graph import Figures
+from train.step.pixels import to_float
+from train.step.processes import ALONE, Group
 from train.step.trainer import Trainer
 
 SMALL = [
@@ -22,7 +26,7 @@ SMALL = [
 ]
 
 
-def trainer(data: Path, *settings: str, preset: str = "wgan-gp-64", group: Group = Group()) -> Trainer:  # noqa: B008
+def trainer(data: Path, *settings: str, preset: str = "wgan-gp-64", group: Group = ALONE) -> Trainer:
     config = load_config(preset, [*SMALL, *settings])
     return Trainer(config, Dataset.open(data).images, device=torch.device("cpu"), precision="fp32", group=group)
 
@@ -34,27 +38,23 @@ def gradients(network: torch.nn.Module) -> torch.Tensor:
 def test_a_round_is_so_many_steps_of_each_side(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tested = trainer(tiny_data, "n_critic=3", "n_generator=2")
     done: list[tuple[str, int]] = []
-    for side in ("critic", "generator"):
-        step = getattr(tested, f"_{side}_step")
 
-        def note(k: int, step=step, side=side):  # type: ignore[no-untyped-def]
+    def noting(side: str, step: Callable[[int], Figures]) -> Callable[[int], Figures]:
+        def noted(k: int) -> Figures:
             done.append((side, k))
             return step(k)
 
-        monkeypatch.setattr(tested, f"_{side}_step", note)
+        return noted
+
+    for side in ("critic", "generator"):
+        monkeypatch.setattr(tested, f"{side}_step", noting(side, getattr(tested, f"{side}_step")))
     tested.train_step()
     tested.train_step()
-    critic, generator = ([k for name, k in done if name == side] for side in ("critic", "generator"))
-    assert (critic, generator) == ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3])
-    assert [name for name, _ in done[:5]] == ["critic"] * 3 + ["generator"] * 2
+    rounds = [
+        [*(("critic", 3 * k + i) for i in range(3)), *(("generator", 2 * k + i) for i in range(2))] for k in (0, 1)
+    ]
+    assert done == rounds[0] + rounds[1]
     assert tested.images_seen == 2 * 3 * 8
-
-
-def test_a_batch_can_be_repeated(tiny_data: Path) -> None:
-    tested = trainer(tiny_data, "batch_repeats=3")
-    batches = [tested._draw_critic(k)["real"].tobytes() for k in range(7)]
-    assert batches[0] == batches[1] == batches[2] != batches[3]
-    assert batches[3] == batches[5] != batches[6]
 
 
 def test_weights_are_clipped(tiny_data: Path) -> None:
@@ -64,16 +64,10 @@ def test_weights_are_clipped(tiny_data: Path) -> None:
     assert figures.keys() & {"penalty", "gradient_norm"} == set()
 
 
-def test_labels_are_flipped_in_their_share(tiny_data: Path) -> None:
-    tested = trainer(tiny_data, "label_noise=0.25", "batch_size=50", preset="dcgan-anime64")
-    signs = np.stack([tested._draw_critic(k)[f"sign.{side}"] for k in range(40) for side in ("real", "fake")])
-    assert set(np.unique(signs)) == {-1.0, 1.0}
-    assert (signs < 0).mean() == pytest.approx(0.25, abs=0.03)
-    # A flipped label is the other side of the cross-entropy.
-    clean = trainer(tiny_data, preset="dcgan-anime64")
-    noisy = trainer(tiny_data, "label_noise=1.0", preset="dcgan-anime64")
-    noisy._critic_step(0)
-    clean._critic_step(0)
+def test_a_flipped_label_is_the_other_side_of_the_cross_entropy(tiny_data: Path) -> None:
+    clean, noisy = (trainer(tiny_data, f"label_noise={share}", preset="dcgan-anime64") for share in (0.0, 1.0))
+    for tested in (clean, noisy):
+        tested.critic_step(0)
     assert gradients(noisy.critic) @ gradients(clean.critic) < 0
 
 
@@ -88,17 +82,15 @@ def test_learning_rates_fall_in_a_line_at_the_end(tiny_data: Path) -> None:
 
 
 def test_a_penalty_every_few_steps_weighs_as_much(tiny_data: Path) -> None:
-    every, lazy = trainer(tiny_data, "critic_optimiser.lr=1e-12"), trainer(
-        tiny_data, "critic_optimiser.lr=1e-12", "penalty_every=4"
-    )  # fmt: skip
-    assert "penalty" in lazy._critic_step(0)
-    with_it = gradients(lazy.critic)
-    assert "penalty" not in lazy._critic_step(1)
-    every._critic_step(0)
-    plain = trainer(tiny_data, "lambda_gp=0")
-    plain._critic_step(0)
+    every, lazy, plain = (
+        trainer(tiny_data, "critic_optimiser.lr=1e-12", *settings)
+        for settings in ([], ["penalty_every=4"], ["lambda_gp=0"])
+    )
+    for tested in (every, lazy, plain):
+        assert "penalty" in tested.critic_step(0)
     penalty_part = gradients(every.critic) - gradients(plain.critic)
-    torch.testing.assert_close(with_it - gradients(plain.critic), 4 * penalty_part, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(gradients(lazy.critic) - gradients(plain.critic), 4 * penalty_part, rtol=1e-3, atol=1e-5)
+    assert "penalty" not in lazy.critic_step(1)
 
 
 def test_a_share_of_the_batch_estimates_the_same_penalty(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +102,7 @@ def test_a_share_of_the_batch_estimates_the_same_penalty(tiny_data: Path, monkey
         return measure(gradient)
 
     monkeypatch.setattr(penalty, "gradient_penalty", note)
-    whole, half = (trainer(tiny_data, f"penalty_share={share}")._critic_step(0) for share in (1.0, 0.5))
+    whole, half = (trainer(tiny_data, f"penalty_share={share}").critic_step(0) for share in (1.0, 0.5))
     assert [len(found) for found in norms] == [8, 4]
     torch.testing.assert_close(norms[1], norms[0][:4])
     assert float(half["penalty"]) == pytest.approx(float(((norms[0][:4] - 1) ** 2).mean()))
@@ -119,15 +111,19 @@ def test_a_share_of_the_batch_estimates_the_same_penalty(tiny_data: Path, monkey
 
 def test_r1_and_r2_are_the_paper_s(tiny_data: Path) -> None:
     tested, plain = (trainer(tiny_data, f"gamma={gamma}", preset="r3gan-64") for gamma in (3.0, 0.0))
-    x_real, x_fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)
-    expected = 0.0
-    for side in (x_real, x_fake):
-        for image in side:
-            expected += float((penalty.double_backward(tested.critic, image[None]) ** 2).sum().detach()) / 4
-    assert tested._zero_centred_penalty(x_real, x_fake).item() == pytest.approx(expected, rel=1e-4)
-    with_it, without = tested._critic_step(0), plain._critic_step(0)
-    loss = without["critic_loss"] + 3 / 2 * with_it["penalty"]
-    torch.testing.assert_close(with_it["critic_loss"], loss)
+    images = Dataset.open(tiny_data).images
+    arrays = draws.critic_step(tested.config, 0, len(images))
+    x_real = to_float(torch.from_numpy(images[arrays["rows"]]))
+    x_real = torch.where(torch.from_numpy(arrays["mirrored"]).view(-1, 1, 1, 1), x_real.flip(3), x_real)
+    x_fake = tested.generator(torch.from_numpy(arrays["z"]))
+    expected = sum(
+        float((penalty.double_backward(tested.critic, image[None]) ** 2).sum().detach()) / len(side)
+        for side in (x_real, x_fake)
+        for image in side
+    )
+    with_it, without = tested.critic_step(0), plain.critic_step(0)
+    assert float(with_it["penalty"]) == pytest.approx(expected, rel=1e-4)
+    torch.testing.assert_close(with_it["critic_loss"], without["critic_loss"] + 3 / 2 * with_it["penalty"])
 
 
 @pytest.mark.parametrize("preset", ["wgan-gp-64", "r3gan-64", "rgan-anime64"])
@@ -136,19 +132,19 @@ def test_parts_of_a_batch_add_up_to_the_whole(tiny_data: Path, preset: str) -> N
     settings = ("generator.norm=none", "critic.norm=none", "augment=['translation']")
     whole = trainer(tiny_data, *settings, preset=preset)
     parts = trainer(tiny_data, *settings, "accumulate=4", preset=preset)
-    one, other = whole._critic_step(0), parts._critic_step(0)
+    one, other = whole.critic_step(0), parts.critic_step(0)
     torch.testing.assert_close(gradients(whole.critic), gradients(parts.critic), rtol=1e-4, atol=1e-6)
     assert one.keys() == other.keys()
     torch.testing.assert_close(one["critic_loss"], other["critic_loss"])
-    whole._generator_step(0)
-    parts._generator_step(0)
+    whole.generator_step(0)
+    parts.generator_step(0)
     torch.testing.assert_close(gradients(whole.generator), gradients(parts.generator), rtol=1e-3, atol=1e-7)
 
 
 def test_a_generator_step_leaves_the_critic_alone(tiny_data: Path) -> None:
     tested = trainer(tiny_data, preset="ragan-anime64")
     before = [p.detach().clone() for p in tested.critic.parameters()]
-    tested._generator_step(0)
+    tested.generator_step(0)
     assert all(torch.equal(old, new) for old, new in zip(before, tested.critic.parameters(), strict=True))
     assert all(p.requires_grad and p.grad is None for p in tested.critic.parameters())
 
@@ -156,16 +152,21 @@ def test_a_generator_step_leaves_the_critic_alone(tiny_data: Path) -> None:
 def test_augmentation_is_for_both_sides_and_both_steps(tiny_data: Path) -> None:
     plain, augmented = trainer(tiny_data), trainer(tiny_data, "augment=['color', 'translation', 'cutout']")
     again = trainer(tiny_data, "augment=['color', 'translation', 'cutout']")
-    for step in ("_critic_step", "_generator_step"):
-        name = "critic_loss" if "critic" in step else "generator_loss"
-        values = [getattr(each, step)(0)[name].item() for each in (plain, augmented, again)]
+    figures = [tested.critic_step(0) | tested.generator_step(0) for tested in (plain, augmented, again)]
+    for name in ("critic_loss", "generator_loss"):
+        values = [row[name].item() for row in figures]
         assert values[0] != values[1] == values[2]
 
 
 def test_a_batch_that_can_t_be_divided(tiny_data: Path) -> None:
     for group, settings in ((Group(0, 3), []), (Group(0, 2), ["accumulate=4"])):
-        with pytest.raises(UsageError, match="batch of 8"):
+        with pytest.raises(UsageError, match="batch_size is 8 and must be"):
             trainer(tiny_data, *settings, group=group)
+
+
+def test_a_batch_larger_than_the_dataset(tiny_data: Path) -> None:
+    with pytest.raises(DataError, match="has 50 images and must have at least a batch of 51"):
+        trainer(tiny_data, "batch_size=51")
 
 
 def test_compiling_is_for_one_gpu(tiny_data: Path) -> None:

@@ -112,6 +112,17 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     generator_optimiser: Optimiser = Adam()
     critic_optimiser: Optimiser = Adam()
 
+    @property
+    def penalised(self) -> bool:
+        """Whether the critic's loss has a penalty on its gradient."""
+        return self.objective == "wgan-gp" or self.gamma > 0
+
+    @property
+    def penalty_weight(self) -> float:
+        """The penalty's factor in the losses that have it: λ, or γ/2 of R1 and R2, for the steps without it too."""
+        weight = self.lambda_gp if self.objective == "wgan-gp" else self.gamma / 2
+        return weight * self.penalty_every
+
     def total_steps(self, images: int) -> int:
         """The steps of the whole run on a dataset of so many images."""
         if self.epochs is None:

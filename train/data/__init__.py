@@ -1,7 +1,6 @@
-"""Pictures packed once into one uint8 array with a hash, and the batches drawn from it."""
+"""Pictures packed once into one uint8 array with a hash."""
 
-from train.data.batches import Batches
 from train.data.origins import Channels
 from train.data.packed import Dataset, DatasetCard, prepare
 
-__all__ = ["Batches", "Channels", "Dataset", "DatasetCard", "prepare"]
+__all__ = ["Channels", "Dataset", "DatasetCard", "prepare"]

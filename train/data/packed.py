@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,13 +17,17 @@ from animegen.errors import DataError
 from animegen.files import replacing_folder
 from animegen.images.sources import Broken
 from animegen.images.stills import Images
+from animegen.progress import track
 from train.data import origins
 from train.data.origins import Channels, Origin
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 CROP = "centre square crop"
 RESIZE = "Pillow LANCZOS (antialiased)"
 GREY = "grey (ITU-R 601 luma)"  # Pillow's conversion of RGB to L
+_BROKEN_SHOWN = 5  # names in the warning; dataset.json has them all
 
 
 class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -71,20 +75,12 @@ class Dataset:
         return cls(card, images)
 
 
-def prepare(
-    source: Path,
-    out: Path,
-    *,
-    size: int,
-    channels: Channels | None = None,
-    each: Callable[[int, int], None] = lambda _done, _total: None,
-) -> DatasetCard:
+def prepare(source: Path, out: Path, *, size: int, channels: Channels | None = None) -> DatasetCard:
     """Decode, crop and resize every picture of `source`, and write them to the new folder `out`.
 
     `source` is a folder, a zip or a published dataset, as `origins` tells; `channels` are by default its own.
-    Memory stays constant, but for the published dataset that torchvision holds as a whole. `each` is told how
-    many files are done, of how many, for a progress bar. The same pictures give the same hash, whatever the file
-    system's order.
+    Memory stays constant, but for a published dataset that torchvision holds as a whole. The same pictures give the
+    same hash, whatever the file system's order. It is tracked as the job `prepare`, a step a file.
 
     Raises:
         DataError: no source, or no picture in it that can be decoded.
@@ -98,10 +94,11 @@ def prepare(
     broken: list[str] = []
     count = 0
     fits = True  # no picture had to be cropped or resized
+    advance = track("prepare", origin.count)
     with replacing_folder(out) as folder:
         with (folder / "images.npy").open("wb") as file:
             _write_header(file, (0, size, size, channels))
-            for done, picture in enumerate(origin.read(), start=1):
+            for picture in origin.read():
                 if isinstance(picture, Broken):
                     broken.append(picture.name)
                 else:
@@ -110,7 +107,7 @@ def prepare(
                     square = ImageOps.fit(converted, (size, size), Image.Resampling.LANCZOS)
                     file.write(square.tobytes())
                     count += 1
-                each(done, origin.count)
+                advance()
             if count == 0:
                 raise DataError(f"{source} holds no image that can be decoded: all {len(broken)} files are broken")
             # numpy leaves room in the header for the first axis to grow, so the pixels stay where they are.
@@ -129,12 +126,13 @@ def prepare(
             broken=broken,
             ignored=origin.ignored,
         )
-        _write_card(folder, card)
+        (folder / "dataset.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
+    if card.ignored:
+        logger.info("%d files with another extension were left out", card.ignored)
+    if broken:
+        more = f" and {len(broken) - _BROKEN_SHOWN} more" if len(broken) > _BROKEN_SHOWN else ""
+        logger.warning("%d broken files were skipped: %s%s", len(broken), ", ".join(broken[:_BROKEN_SHOWN]), more)
     return card
-
-
-def _write_card(folder: Path, card: DatasetCard) -> None:
-    (folder / "dataset.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
 
 
 def _rule(origin: Origin, size: int, channels: Channels, *, fits: bool) -> str:

@@ -11,7 +11,6 @@ Drawing and applying are apart: the numbers come from a numpy generator that the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,22 +24,12 @@ from train.errors import ConfigError
 NAMES = ("color", "translation", "cutout")  # the paper's names, and the order in which they are applied
 
 
-@dataclass(frozen=True)
-class Draws:
-    """The random numbers of N images, a row each; None where the policy leaves an augmentation out."""
+def draw(rng: np.random.Generator, n: int, policy: Sequence[str], size: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """The numbers of each augmentation in `policy`, a row for each of `n` images of `size`, height and width last.
 
-    color: NDArray[np.float32] | None = None  # [N, 3]: brightness added; factors of saturation and of contrast
-    translation: NDArray[np.int64] | None = None  # [N, 2]: pixels down and to the right
-    cutout: NDArray[np.int64] | None = None  # [N, 2]: the centre's row and column
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What was drawn, by name."""
-        drawn = {"color": self.color, "translation": self.translation, "cutout": self.cutout}
-        return {name: numbers for name, numbers in drawn.items() if numbers is not None}
-
-
-def draw(rng: np.random.Generator, n: int, policy: Sequence[str], size: Sequence[int]) -> Draws:
-    """The numbers for `n` images; of `size`, only the last two count: height and width.
+    color        float32 [n, 3]: brightness added; factors of saturation and of contrast
+    translation  int64 [n, 2]: pixels down and to the right
+    cutout       int64 [n, 2]: the centre's row and column
 
     The order of the names in `policy` doesn't matter.
 
@@ -50,21 +39,21 @@ def draw(rng: np.random.Generator, n: int, policy: Sequence[str], size: Sequence
     if unknown := [name for name in policy if name not in NAMES]:
         raise ConfigError(f"augmentation {unknown[0]!r} is unknown: take any of {', '.join(NAMES)}")
     sides = np.array(size[-2:])
-    color = translation = cutout = None
+    numbers: dict[str, NDArray[Any]] = {}
     if "color" in policy:
         # Brightness is in units of [−1, 1].
-        color = rng.uniform([-0.5, 0.0, 0.5], [0.5, 2.0, 1.5], (n, 3)).astype(np.float32)
+        numbers["color"] = rng.uniform([-0.5, 0.0, 0.5], [0.5, 2.0, 1.5], (n, 3)).astype(np.float32)
     if "translation" in policy:
         farthest = sides // 8
-        translation = rng.integers(-farthest, farthest, (n, 2), endpoint=True)
+        numbers["translation"] = rng.integers(-farthest, farthest, (n, 2), endpoint=True)
     if "cutout" in policy:
         # A hole of an even side has its centre between two pixels, so it can also lie on the far edge.
-        cutout = rng.integers(0, sides + (1 - sides // 2 % 2), (n, 2))
-    return Draws(color, translation, cutout)
+        numbers["cutout"] = rng.integers(0, sides + (1 - sides // 2 % 2), (n, 2))
+    return numbers
 
 
 def apply(x: Tensor, numbers: Mapping[str, Tensor]) -> Tensor:
-    """Augment float images [N, C, H, W] in [−1, 1], each by its own row of `numbers`: `Draws.arrays`, on x's device.
+    """Augment float images [N, C, H, W] in [−1, 1], each by its own row of `numbers`: what `draw` gave, on x's device.
 
     Differentiable in `x`, twice as well; the memory format is kept. Brightness and contrast can leave [−1, 1], as
     in the paper.

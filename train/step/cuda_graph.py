@@ -1,7 +1,7 @@
-"""A step of training as a CUDA graph: its hundreds of kernels are launched at once, so that Python can't slow a GPU.
+"""An update as a CUDA graph: its hundreds of kernels are launched at once, so that Python can't slow a GPU.
 
-The step must be a function of its inputs that leaves its results in place: no random numbers of its own, no value read
-back on the CPU, no shape that changes.
+The update must be a function of its inputs that leaves its results in place: no random numbers of its own, no value
+read back on the CPU, no shape that changes.
 """
 
 from __future__ import annotations
@@ -14,31 +14,52 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Arrays = Mapping[str, NDArray[Any]]
-Tensors = Mapping[str, Tensor]
-Step = Callable[[Tensors], dict[str, Tensor]]
+from train.step.draws import Arrays
 
-# Kernels are chosen, and an optimiser makes its state, in runs that are not recorded: torch's notes on CUDA graphs
+Tensors = Mapping[str, Tensor]
+Figures = dict[str, Tensor]  # scalars by name, still on the device
+Update = Callable[[Tensors], Figures]
+
+# Kernels are chosen, and an optimiser makes its state, in calls that are not captured: torch's notes on CUDA graphs
 # ask for some; these are steps of the training like all others.
 _WARM_UPS = 3
 
 
-class Captured:
-    """Calls `step` with its inputs on the GPU; from the fourth call on, as a recorded graph.
+class Eager:
+    """Calls `update` with its inputs on the device."""
+
+    captured = False
+
+    def __init__(self, update: Update, device: torch.device) -> None:
+        self._update = update
+        self._device = device
+
+    def __call__(self, arrays: Arrays) -> Figures:
+        """One update."""
+        return self._update({name: torch.from_numpy(value).to(self._device) for name, value in arrays.items()})
+
+
+class CudaGraph:
+    """Calls `update` with its inputs on the GPU: from the fourth call on, as a captured graph.
 
     The figures that it returns are overwritten by the next call.
     """
 
-    def __init__(self, step: Step, device: torch.device) -> None:
-        self._step = step
+    def __init__(self, update: Update, device: torch.device) -> None:
+        self._update = update
         self._device = device
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: dict[str, Tensor] = {}
-        self._figures: dict[str, Tensor] = {}
+        self._figures: Figures = {}
 
-    def __call__(self, arrays: Arrays) -> dict[str, Tensor]:
-        """One step."""
+    @property
+    def captured(self) -> bool:
+        """Whether the next call replays the graph."""
+        return self._graph is not None
+
+    def __call__(self, arrays: Arrays) -> Figures:
+        """One update."""
         self._calls += 1
         if self._calls <= _WARM_UPS:
             return self._warm_up({name: _pinned(value).to(self._device) for name, value in arrays.items()})
@@ -46,41 +67,20 @@ class Captured:
             self._inputs = {name: torch.from_numpy(value).to(self._device) for name, value in arrays.items()}
             self._graph = torch.cuda.CUDAGraph()
             with _fastest_kernels(), torch.cuda.graph(self._graph):
-                self._figures = self._step(self._inputs)
+                self._figures = self._update(self._inputs)
         for name, value in arrays.items():
             self._inputs[name].copy_(_pinned(value), non_blocking=True)
         self._graph.replay()
         return self._figures
 
-    def _warm_up(self, inputs: Tensors) -> dict[str, Tensor]:
+    def _warm_up(self, inputs: Tensors) -> Figures:
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         current = torch.cuda.current_stream(self._device)
         stream.wait_stream(current)
         with torch.cuda.stream(stream), _fastest_kernels():
-            figures = self._step(inputs)
+            figures = self._update(inputs)
         current.wait_stream(stream)
         return figures
-
-
-def on(device: torch.device, step: Step) -> Callable[[Arrays], dict[str, Tensor]]:
-    """`step` with its inputs on this device, as a graph where that is a GPU."""
-    if device.type == "cuda":
-        return Captured(step, device)
-    return lambda arrays: step({name: torch.from_numpy(value).to(device) for name, value in arrays.items()})
-
-
-def rate_on(device: torch.device, rate: float) -> float | Tensor:
-    """A learning rate for an optimiser: for a graph it lies on the GPU, which reads it at each step."""
-    return torch.tensor(rate, device=device) if device.type == "cuda" else rate
-
-
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Change the learning rate of an optimiser with one group of parameters."""
-    (group,) = optimiser.param_groups
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
 
 
 def _pinned(value: NDArray[Any]) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 
 from animegen.errors import DeviceError
-from train.step.trainer import Precision
+
+Precision = Literal["fp32", "bf16"]
 
 
 def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from animegen.errors import DeviceError
+from animegen.errors import DeviceError, UsageError
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,16 @@ def leave() -> None:
 
 
 def parts(count: int, group: Group, accumulate: int) -> list[slice]:
-    """The rows of a global batch that this process computes, in `accumulate` parts of equal size."""
-    size = count // (group.world * accumulate)
+    """The rows of a global batch of `count` images that this process computes, in `accumulate` parts of equal size.
+
+    Raises:
+        UsageError: the batch can't be divided so.
+    """
+    size, left = divmod(count, group.world * accumulate)
+    if left or size < 2:
+        raise UsageError(
+            f"batch_size is {count} and must be so many times 2 images or more: {accumulate} parts for each of "
+            f"{group.world} processes; change batch_size, accumulate or the processes"
+        )
     first = group.rank * accumulate
     return [slice(k * size, (k + 1) * size) for k in range(first, first + accumulate)]

@@ -1,57 +1,56 @@
-"""The real side of a step: which images it draws, and where they lie."""
+"""The real images of a step: read for each batch, or kept on the GPU as a whole."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from animegen.errors import DataError
 from animegen.images.stills import Images
-from train.config import Config
-from train.data import Batches
-from train.step.cuda_graph import Tensors
+from train.step.draws import Arrays
+from train.step.pixels import to_float
+
+_PLACES = ("rows", "mirrored")  # of `draws`
 
 
 class RealImages:
-    """The images of a run, drawn in batches that are a function of the seed and a counter."""
+    """The images of a dataset, of which each step takes the `rows` that it draws, some of them mirrored."""
 
-    def __init__(self, images: Images, config: Config, *, device: torch.device, resident: bool) -> None:
-        """With `resident` the whole dataset lies in the GPU's memory, where it takes a quarter of what is free at most.
+    def __init__(self, images: Images, batch_size: int, device: torch.device, *, resident: bool) -> None:
+        """With `resident` all images lie in the GPU's memory, if they take a quarter of what is free at most.
 
         Raises:
             DataError: fewer images than a batch.
         """
-        self._batches = Batches(images, batch_size=config.batch_size, seed=config.seed, flip=config.flip)
-        self._repeats = config.batch_repeats
-        self._resident = _on_device(images, device) if resident else None
+        if batch_size > len(images):
+            raise DataError(
+                f"the dataset has {len(images)} images and must have at least a batch of {batch_size}: "
+                "use more images or a smaller batch_size"
+            )
+        self._images = images
+        self._on_device = _on_device(images, device) if resident else None
 
-    def draw(self, k: int) -> dict[str, NDArray[Any]]:
-        """Critic step `k`'s real images, a row each: themselves, or where they lie on the device."""
-        batch = k // self._repeats
-        if self._resident is None:
-            return {"real": self._batches.batch(batch)}
-        rows, mirrored = self._batches.draw(batch)
-        return {"rows": rows, "mirrored": mirrored}
+    def __len__(self) -> int:
+        return len(self._images)
 
-    def images(self, inputs: Tensors) -> Tensor:
-        """What was drawn, as float [N, C, H, W] in [−1, 1]."""
-        if self._resident is None:
+    def load(self, arrays: Arrays) -> Arrays:
+        """What a step draws, with the images themselves as `real` in place of their rows if the device lacks them."""
+        if self._on_device is not None or "rows" not in arrays:
+            return arrays
+        rows, mirrored = arrays["rows"], arrays["mirrored"]
+        real = self._images[rows]
+        real[mirrored] = real[mirrored, :, ::-1]
+        return {"real": np.asarray(real), **{name: value for name, value in arrays.items() if name not in _PLACES}}
+
+    def images(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The real images of a step, from what `load` gave: float [N, C, H, W] in [−1, 1]."""
+        if self._on_device is None:
             return to_float(inputs["real"])
-        images = self._resident[inputs["rows"]]
-        return shown(images, inputs["mirrored"])
-
-
-def to_float(images: Tensor) -> Tensor:
-    """uint8 [N, H, W, C] → float [N, C, H, W] in [−1, 1], channels last in memory."""
-    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-
-
-def shown(images: Tensor, mirrored: Tensor) -> Tensor:
-    """uint8 [N, H, W, C] and bool [N] → as `to_float`, those images mirrored that are to be."""
-    return to_float(torch.where(mirrored.view(-1, 1, 1, 1), images.flip(2), images))
+        real = self._on_device[inputs["rows"]]
+        return to_float(torch.where(inputs["mirrored"].view(-1, 1, 1, 1), real.flip(2), real))
 
 
 def _on_device(images: Images, device: torch.device) -> Tensor | None:
