@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from animegen.errors import DataError
+from animegen.files import read_npz
 from animegen.images.sources import Broken, Source
 from animegen.images.stills import Images
 
 FIT = "centre square crop, Pillow LANCZOS (antialiased)"
 AS_STORED = "as stored"
+DATASET_FORMAT = 1
 _BATCH = 64  # images read at once: some megabytes
+_HASHED = 1024  # images hashed at once
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images that can be read several times, in an order that never changes.
+    """Images that can be read several times, in an order that never changes: what is measured.
 
     Attributes:
         source: the name of what they come from, without the way to it.
@@ -40,6 +42,23 @@ class ImageSet:
     rule: str
     names: tuple[str, ...]
     read: Callable[[], Iterator[Images]]
+
+    @classmethod
+    def of(cls, images: Images, *, source: str = "an array", rule: str = AS_STORED) -> Self:
+        """Of an array uint8 [N, H, W, 1 or 3].
+
+        Raises:
+            DataError: no images, or an array of another kind.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in {1, 3}:
+            raise DataError(f"{source} is {images.dtype} {list(images.shape)} and must be uint8 [N, H, W, 1 or 3]")
+        if not len(images):
+            raise DataError(f"{source} holds no images: name one with at least one")
+
+        def read() -> Iterator[Images]:
+            return (np.asarray(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
+
+        return cls(source, len(images), rule, (), read)
 
 
 class PixelHash:
@@ -66,19 +85,78 @@ class PixelHash:
         return self._digest.hexdigest()
 
 
-def open_images(path: Path, *, size: int | None = None) -> ImageSet:
+def pixel_hash(images: Images) -> str:
+    """The `PixelHash` of images [N, H, W, C], which may be mapped from the disk."""
+    pixels = PixelHash(len(images))
+    for start in range(0, len(images), _HASHED):
+        pixels.add(images[start : start + _HASHED])
+    return pixels.hex()
+
+
+@dataclass(frozen=True)
+class PackedDataset:
+    """What `python -m train prepare` packed.
+
+    Attributes:
+        card: the facts in `dataset.json`.
+        images: uint8 [count, size, size, channels], mapped from the disk.
+    """
+
+    card: Mapping[str, Any]
+    images: Images
+
+
+def open_dataset(path: Path) -> PackedDataset:
+    """Map a packed dataset from the disk, and check its pixels against its card.
+
+    Raises:
+        DataError: no dataset, one of another format, or one whose pixels are not those that its card speaks of.
+    """
+    try:
+        card = _checked_card(json.loads((path / "dataset.json").read_text(encoding="utf-8")), path)
+        images: Images = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} holds no packed dataset ({error}): make one with python -m train prepare") from error
+    shape = (card["count"], card["size"], card["size"], card["channels"])
+    if images.dtype != np.uint8 or images.shape != shape:
+        raise DataError(
+            f"{path} is damaged: images.npy is {images.dtype} {_times(images.shape)}, and dataset.json says "
+            f"{_times(shape)}; prepare it again"
+        )
+    if pixel_hash(images) != card["sha256"]:
+        raise DataError(f"{path} is damaged: its pixels don't have the sha256 in its dataset.json; prepare it again")
+    return PackedDataset(card, images)
+
+
+def _checked_card(card: Any, path: Path) -> dict[str, Any]:
+    kinds = {"format": int, "count": int, "size": int, "channels": int, "resize": str, "sha256": str}
+    if not isinstance(card, dict):
+        raise DataError(f"{path} has a dataset.json that is no table: prepare it again")
+    if missing := kinds.keys() - card.keys():
+        raise DataError(f"{path} has a dataset.json without {', '.join(sorted(missing))}: prepare it again")
+    if card["format"] != DATASET_FORMAT:
+        raise DataError(f"{path} has dataset format {card['format']} and must have {DATASET_FORMAT}: prepare it again")
+    if wrong := [f"{key} {card[key]!r}" for key, kind in kinds.items() if not isinstance(card[key], kind)]:
+        raise DataError(f"{path} has a dataset.json with {', '.join(wrong)}: prepare it again")
+    return card
+
+
+def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
     """The images under a path, which is a folder or zip of pictures, a packed dataset, or an npz with `images`.
 
     With `size` pictures are cropped to their central square and resized, as `prepare` does it; without it they
     must be of one size. Arrays are taken as they are.
 
     Raises:
-        DataError: nothing there, no images, or images that have another size than was asked for.
+        DataError: nothing there, no images, a damaged dataset, or images that have another size than was asked for.
     """
+    path = Path(path)
     if (path / "dataset.json").is_file():
-        return _of_array(path, _packed(path), _rule(path), size)
+        dataset = open_dataset(path)
+        side = dataset.card["size"]
+        return _of_array(path, dataset.images, f"{dataset.card['resize']} to {side}×{side}", size)
     if path.suffix.lower() == ".npz" and path.is_file():
-        return _of_array(path, _npz(path), AS_STORED, size)
+        return images_in(path, read_npz(path), size=size)
     source = Source(path)
     if not source:
         raise DataError(f"{path} holds no images ({source.ignored} other files): name a folder or a zip of images")
@@ -101,8 +179,8 @@ def _decoded(source: Source, size: int | None) -> Iterator[Images]:
         first = first or (name, picture.size)
         if picture.size != first[1]:
             raise DataError(
-                f"{source.path} holds images of mixed sizes, {first[0]} of {_across(first[1])} and {name} of "
-                f"{_across(picture.size)}: say with --size to which size all are cropped and resized"
+                f"{source.path} holds images of mixed sizes, {first[0]} of {_times(first[1])} and {name} of "
+                f"{_times(picture.size)}: say with --size to which size all are cropped and resized"
             )
         batch.append(np.asarray(picture))
         if len(batch) == _BATCH:
@@ -112,66 +190,37 @@ def _decoded(source: Source, size: int | None) -> Iterator[Images]:
         yield np.stack(batch)
 
 
-def _of_array(path: Path, images: Images, rule: str, size: int | None) -> ImageSet:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in {1, 3}:
-        raise DataError(f"{path} holds {images.dtype} {list(images.shape)}: images are uint8 [N, H, W, 1 or 3]")
-    if not len(images):
-        raise DataError(f"{path} holds no images")
-    height, width = images.shape[1:3]
-    if size and (height, width) != (size, size):
+def images_in(path: Path, arrays: Mapping[str, NDArray[Any]], *, size: int | None = None) -> ImageSet:
+    """The `images` among the arrays of the npz at `path`, as `animegen sample --out NAME.npz` writes them.
+
+    Raises:
+        DataError: there are none, or they have another size than was asked for.
+    """
+    if "images" not in arrays:
         raise DataError(
-            f"{path} holds images of {width}×{height}, and --size {size} is for pictures: leave it out, or name the "
-            "folder or zip that it was made from"
+            f"{path} holds {', '.join(arrays) or 'nothing'} and must hold `images`: an npz of animegen sample"
         )
-
-    def read() -> Iterator[Images]:
-        return (np.asarray(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
-
-    return ImageSet(path.resolve().name, len(images), rule, (), read)
+    return _of_array(path, arrays["images"], AS_STORED, size)
 
 
-def _packed(path: Path) -> Images:
-    try:
-        images: Images = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} holds no packed dataset ({error}): make one with python -m train prepare") from error
-    return images
-
-
-def _rule(path: Path) -> str:
-    """What a packed dataset's card says of how its pictures were resized."""
-    try:
-        card = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
-        return f"{card['resize']} to {card['size']}×{card['size']}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} has a dataset.json that can't be read ({error}): prepare it again") from error
-
-
-def _npz(path: Path) -> Images:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if "images" not in archive:
-                raise DataError(f"{path} holds {', '.join(archive.files) or 'nothing'}: an npz of images has `images`")
-            images: Images = archive["images"]
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+def _of_array(path: Path, images: Images, rule: str, size: int | None) -> ImageSet:
+    taken = ImageSet.of(images, source=str(path), rule=rule)
+    if size and images.shape[1:3] != (size, size):
         raise DataError(
-            f"{path} is no npz of images ({error}): make one with animegen sample --out NAME.npz"
-        ) from error
-    return images
-
-
-def _across(size: tuple[int, int]) -> str:
-    return f"{size[0]}×{size[1]}"
+            f"{path} holds images of {_times(images.shape[2:0:-1])}, and --size {size} is for pictures: leave it out, "
+            "or name the folder or zip that it was made from"
+        )
+    return replace(taken, source=path.resolve().name)
 
 
 def picked(images: ImageSet, rows: NDArray[np.int64]) -> Images:
     """The images of some rows, in the rows' order: uint8 [len(rows), H, W, C]. The set is read once."""
-    found: dict[int, Images] = {}
+    wanted: dict[int, Images] = {}
     start = 0
     for batch in images.read():
-        found |= {int(row): batch[row - start] for row in rows if start <= row < start + len(batch)}
+        wanted |= {int(row): batch[row - start] for row in rows if start <= row < start + len(batch)}
         start += len(batch)
-    return np.stack([found[int(row)] for row in rows])
+    return np.stack([wanted[int(row)] for row in rows])
 
 
 def stacked(batches: Iterable[Images], count: int) -> Images:
@@ -186,3 +235,7 @@ def stacked(batches: Iterable[Images], count: int) -> Images:
     if images is None or done != count:
         raise DataError(f"{done} images were read, and {count} were expected")
     return images
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

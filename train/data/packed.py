@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image, ImageOps
 
 from animegen.errors import DataError
 from animegen.files import replacing_folder
+from animegen.images.sets import DATASET_FORMAT, open_dataset, pixel_hash
 from animegen.images.sources import Broken
 from animegen.images.stills import Images
 from animegen.progress import track
@@ -23,7 +23,6 @@ from train.data.origins import Channels, Origin
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
 CROP = "centre square crop"
 RESIZE = "Pillow LANCZOS (antialiased)"
 GREY = "grey (ITU-R 601 luma)"  # Pillow's conversion of RGB to L
@@ -58,21 +57,11 @@ class Dataset:
         Raises:
             DataError: no dataset, or one whose pixels are not those that its card speaks of.
         """
+        packed = open_dataset(path)
         try:
-            card = msgspec.json.decode((path / "dataset.json").read_bytes(), type=DatasetCard)
-            images = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, msgspec.MsgspecError) as error:
-            raise DataError(
-                f"{path} holds no packed dataset ({error}): make one with python -m train prepare"
-            ) from error
-        if card.format != FORMAT:
-            raise DataError(
-                f"{path} has dataset format {card.format}, and this version reads {FORMAT}: prepare it again"
-            )
-        shape = (card.count, card.size, card.size, card.channels)
-        if images.dtype != np.uint8 or images.shape != shape or _hash(images) != card.sha256:
-            raise DataError(f"{path} is damaged: its pixels don't match its dataset.json; prepare it again")
-        return cls(card, images)
+            return cls(msgspec.convert(packed.card, DatasetCard), packed.images)
+        except msgspec.ValidationError as error:
+            raise DataError(f"{path} has a dataset.json that can't be read ({error}): prepare it again") from error
 
 
 def prepare(source: Path, out: Path, *, size: int, channels: Channels | None = None) -> DatasetCard:
@@ -116,13 +105,13 @@ def prepare(source: Path, out: Path, *, size: int, channels: Channels | None = N
             file.flush()
             os.fsync(file.fileno())
         card = DatasetCard(
-            format=FORMAT,
+            format=DATASET_FORMAT,
             count=count,
             size=size,
             channels=channels,
             resize=_rule(origin, size, channels, fits=fits),
             source=origin.name,
-            sha256=_hash(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)),
+            sha256=pixel_hash(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)),
             broken=broken,
             ignored=origin.ignored,
         )
@@ -149,10 +138,3 @@ def _rule(origin: Origin, size: int, channels: Channels, *, fits: bool) -> str:
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def _hash(images: Images) -> str:
-    digest = hashlib.sha256(f"uint8 {'×'.join(map(str, images.shape))}\n".encode())
-    for start in range(0, len(images), 1024):
-        digest.update(images[start : start + 1024].tobytes())
-    return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from conftest import picture, picture_zip
 
 from animegen import DataError
-from animegen.images.sets import PixelHash, open_images, picked, stacked
+from animegen.images.sets import PixelHash, open_dataset, open_images, picked, stacked
 
 
 def folder_of(path: Path, sizes: list[tuple[int, int]]) -> Path:
@@ -32,8 +34,6 @@ def test_a_folder_and_a_zip_are_read_alike(tmp_path: Path) -> None:
 
 
 def test_the_hash_is_that_of_prepare(tiny_data: Path, tmp_path: Path) -> None:
-    import json
-
     wanted = json.loads((tiny_data / "dataset.json").read_text())["sha256"]
     archive = picture_zip(tmp_path / "faces.zip", 50)
     for images in (open_images(tiny_data), open_images(archive, size=16)):
@@ -76,8 +76,8 @@ def test_sources_that_cannot_be(tmp_path: Path) -> None:
     for name, words in {
         "empty": "holds no images",
         "missing": "does not exist",
-        "words.npz": "no npz of images",
-        "other.npz": "has `images`",
+        "words.npz": "can't be read as an npz",
+        "other.npz": "must hold `images`",
         "floats.npz": "float64",
         "none.npz": "holds no images",
     }.items():
@@ -92,10 +92,57 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
         list(open_images(tmp_path / "faces.zip").read())
 
 
-def test_a_damaged_dataset(tiny_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "dataset.json").write_text("{}")
-    with pytest.raises(DataError, match="no packed dataset"):
+def changed_card(dataset: Path, out: Path, **facts: object) -> Path:
+    """A copy of a packed dataset whose card says something else."""
+    shutil.copytree(dataset, out)
+    card = json.loads((out / "dataset.json").read_text()) | facts
+    (out / "dataset.json").write_text(json.dumps({key: value for key, value in card.items() if value is not None}))
+    return out
+
+
+def test_a_packed_dataset_is_mapped_with_its_card(tiny_data: Path) -> None:
+    dataset = open_dataset(tiny_data)
+    assert dataset.images.shape == (50, 16, 16, 3)
+    assert isinstance(dataset.images, np.memmap)
+    assert dataset.card == json.loads((tiny_data / "dataset.json").read_text())
+
+
+def test_a_dataset_whose_pixels_changed_is_refused(tiny_data: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(tiny_data, tmp_path / "changed")
+    images = np.load(changed / "images.npy")
+    images[7, 3, 3, 0] ^= 1
+    np.save(changed / "images.npy", images)
+    fewer = shutil.copytree(tiny_data, tmp_path / "fewer")
+    np.save(fewer / "images.npy", images[:-1])
+    for path in (changed, fewer):
+        with pytest.raises(DataError, match=rf"{path.name} is damaged: .* prepare it again"):
+            open_images(path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"count": 49}, r"damaged: images\.npy is uint8 50×16×16×3, and dataset\.json says 49×16×16×3"),
+        ({"sha256": "0" * 64}, "damaged: its pixels"),
+        ({"format": 2}, "dataset format 2 and must have 1"),
+        ({"size": "16"}, r"dataset\.json with size '16'"),
+        ({"resize": None}, r"dataset\.json without resize"),
+    ],
+)
+def test_a_card_of_other_images_is_refused(
+    facts: dict[str, object], words: str, tiny_data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=words):
+        open_images(changed_card(tiny_data, tmp_path / "other", **facts))
+
+
+def test_folders_that_are_no_dataset(tiny_data: Path, tmp_path: Path) -> None:
+    for text, words in {"{": "no packed dataset", "[]": "no table", "{}": "without channels, count"}.items():
+        (tmp_path / "dataset.json").write_text(text)
+        with pytest.raises(DataError, match=words):
+            open_images(tmp_path)
+    shutil.copy(tiny_data / "dataset.json", tmp_path)
+    with pytest.raises(DataError, match="holds no packed dataset"):
         open_images(tmp_path)
-    (tmp_path / "images.npy").write_bytes((tiny_data / "images.npy").read_bytes())
-    with pytest.raises(DataError, match=r"dataset\.json"):
-        open_images(tmp_path)
+    with pytest.raises(DataError, match="holds no packed dataset"):
+        open_dataset(tmp_path / "missing")
