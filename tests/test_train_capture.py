@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from train.config import SGD, load_config
 from train.data import Dataset
 from train.run import checkpoint
-from train.run.open import open_session
+from train.run.open import Place, resume_run, start_run
 from train.run.session import Limits
 from train.step.trainer import Trainer
 
@@ -67,16 +67,10 @@ def test_sgd_runs_without_a_graph(tiny_data: Path) -> None:
 
 def test_a_captured_run_resumes(tiny_data: Path, tmp_path: Path) -> None:
     config = load_config("anime-pixels-64", [*SMALL, "lr_decay=1.0"])
-    for resume, steps in ((False, 6), (True, 12)):
-        session = open_session(
-            tmp_path / "run",
-            tiny_data,
-            config=config,
-            resume=resume,
-            device=torch.device("cuda"),
-            precision="bf16",
-            limits=Limits(steps=steps, log_every=1),
-        )
+    place = Place(torch.device("cuda"), "bf16")
+    for open_run, steps in ((start_run, 6), (resume_run, 12)):
+        limits = Limits(steps=steps, log_every=1)
+        session = open_run(tmp_path / "run", tiny_data, config, place=place, limits=limits)
         assert session.fit() == "finished"
     saved = tmp_path / "run" / checkpoint.NAME
     assert checkpoint.read_card(saved).step == 12

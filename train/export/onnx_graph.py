@@ -1,4 +1,4 @@
-"""From a torch module to an ONNX graph that says nothing of this machine, its weights in half the bytes if wanted."""
+"""From a torch module to an ONNX file that says nothing of this machine, its weights in half the bytes if wanted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,24 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from animegen.files import check_parent, replacing
+from train.errors import ConfigError
+
 OPSET = 20
+
+
+def check_target(out: Path) -> None:
+    """Refuse, before any work, a model file that can't be written.
+
+    Raises:
+        ConfigError: another extension.
+        OutputError: its folder isn't there.
+    """
+    if out.suffix != ".onnx":
+        raise ConfigError(
+            f"{out} has the extension {out.suffix!r} and must be an ONNX file: name one that ends in .onnx"
+        )
+    check_parent(out)
 
 
 def trace(
@@ -27,7 +45,7 @@ def trace(
 ) -> onnx.ModelProto:
     """The graph of a module in evaluation mode, in one file; `free` names the axes of its input that may change.
 
-    An example of two images is wanted: torch.export would freeze a batch of one.
+    The example must hold two images: torch.export would freeze a batch of one.
     """
     # The exporter prints its progress, and warns of what its own dependencies do.
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -65,6 +83,18 @@ def halve(model: onnx.ModelProto) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def save(model: onnx.ModelProto, metadata: Mapping[str, str], out: Path) -> None:
+    """Put the metadata into the model, check it, and write it to `out`: the same model makes the same bytes.
+
+    Raises:
+        OutputError: `out` can't be written.
+    """
+    helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(out) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _strip(model: onnx.ModelProto) -> None:

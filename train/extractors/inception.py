@@ -1,4 +1,4 @@
-"""pytorch-fid's Inception-v3 as an ONNX extractor, its resize inside; its weights found, checked, or fetched.
+"""pytorch-fid's Inception-v3 as an ONNX extractor, its resize inside; its weights checked, and fetched where missing.
 
 The network's code is pytorch-fid's own, so what is exported is what it computes. It needs torch, and so lives in the
 forge; what it leaves in the user's cache is an ordinary file for animegen.
@@ -10,23 +10,21 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnx import helper
 from torch import Tensor, nn
 
 from animegen.errors import MissingPackageError, ModelError
-from animegen.files import replacing, sha256
+from animegen.files import sha256
 from animegen.model import fetch
 from animegen.quality.extractors import CARD_KEY, INCEPTION
 from animegen.runtime import Session
 from train.errors import ExportError
-from train.export.onnx_graph import trace
+from train.export import onnx_graph
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -34,7 +32,9 @@ SIZE = 95_628_359  # bytes
 ADDRESS = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{NAME}"
 RESIZE = "bilinear to 299×299, align_corners=False, not antialiased, then 2x − 1, in the graph, as pytorch-fid 0.3.0"
 _TOLERANCE = 1e-4  # of a feature; those lie between 0 and some 3
-_INSTALL = "pip install -e '.[cpu,fid]'"
+_INSTALL = "pip install -r train/requirements.txt"
+
+logger = logging.getLogger(__name__)
 
 
 def weights_file() -> Path:
@@ -42,8 +42,8 @@ def weights_file() -> Path:
     return fetch.cache() / "extractors" / NAME
 
 
-def find_weights(given: Path | None, say: Callable[[str], None] = lambda _: None) -> Path:
-    """The weights: those that were given, else those in the cache, else fetched into it; always checked.
+def find_weights(given: Path | None = None) -> Path:
+    """The weights: those in the file that is given, else those in the cache, else fetched into it; always checked.
 
     Raises:
         ModelError: a file that is not these weights, or none and no way to fetch them.
@@ -55,13 +55,13 @@ def find_weights(given: Path | None, say: Callable[[str], None] = lambda _: None
         return _checked(given)
     cached = weights_file()
     if not cached.is_file():
-        say(f"fetching {ADDRESS} ({SIZE:,} bytes)")
+        logger.info(f"fetching {ADDRESS} ({SIZE:,} bytes)")
         _fetch(cached)
     return _checked(cached)
 
 
 def export_inception(weights: Path, out: Path, *, sha256: str = SHA256) -> dict[str, Any]:
-    """Write the extractor to `out` once torch and ONNX Runtime were seen to agree; returns its card.
+    """Write the extractor to `out` once torch and ONNX Runtime are seen to agree; returns its card.
 
     `sha256` is that of the weights, by which statistics know the extractor whatever torch wrote the file.
 
@@ -70,7 +70,7 @@ def export_inception(weights: Path, out: Path, *, sha256: str = SHA256) -> dict[
         MissingPackageError: pytorch-fid is not installed.
         OutputError: `out` can't be written.
     """
-    graph = Graph(load_network(weights)).eval()
+    graph = PooledFeatures(load_network(weights)).eval()
     model = _build(graph)
     card = {
         "format_version": 1,
@@ -81,13 +81,11 @@ def export_inception(weights: Path, out: Path, *, sha256: str = SHA256) -> dict[
         "weights_sha256": sha256,
         "parity": {"max_feature": _prove(model, graph)},
     }
-    helper.set_model_props(model, {CARD_KEY: json.dumps(card, ensure_ascii=False)})
-    with replacing(out) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    onnx_graph.save(model, {CARD_KEY: json.dumps(card, ensure_ascii=False)}, out)
     return card
 
 
-class Graph(nn.Module):
+class PooledFeatures(nn.Module):
     """uint8 [N, 3, H, W] → pytorch-fid's pooled features float32 [N, 2048]."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -123,12 +121,13 @@ def load_network(weights: Path) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _build(graph: Graph) -> onnx.ModelProto:
+def _build(graph: PooledFeatures) -> onnx.ModelProto:
     example = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    return trace(graph, example, INCEPTION, ["images"], ["features"], {0: "batch", 2: "height", 3: "width"})
+    free = {0: "batch", 2: "height", 3: "width"}
+    return onnx_graph.trace(graph, example, INCEPTION, ["images"], ["features"], free)
 
 
-def _prove(model: onnx.ModelProto, graph: Graph) -> float:
+def _prove(model: onnx.ModelProto, graph: PooledFeatures) -> float:
     """The largest difference of a feature between torch and ONNX Runtime, on noise of two sizes.
 
     Raises:
@@ -139,10 +138,10 @@ def _prove(model: onnx.ModelProto, graph: Graph) -> float:
     worst = 0.0
     for batch, size in ((1, 64), (3, 96)):
         images = rng.integers(0, 256, (batch, 3, size, size), dtype=np.uint8)
-        (found,) = session.run({"images": images})
+        (features,) = session.run({"images": images})
         with torch.no_grad():
-            wanted = graph(torch.from_numpy(images)).numpy()
-        worst = max(worst, float(np.abs(found - wanted).max()))
+            expected = graph(torch.from_numpy(images)).numpy()
+        worst = max(worst, float(np.abs(features - expected).max()))
     if not worst <= _TOLERANCE:
         raise ExportError(
             f"the export is not pytorch-fid's network: ONNX Runtime and torch are {worst:.4g} apart in a feature "
@@ -155,8 +154,8 @@ def _checked(path: Path) -> Path:
     digest = sha256(path)
     if digest != SHA256:
         raise ModelError(
-            f"{path} is not {NAME}: it has {path.stat().st_size:,} bytes and sha256 {digest}, and the weights have "
-            f"{SIZE:,} and {SHA256}; get a whole copy"
+            f"{path} has {path.stat().st_size:,} bytes and sha256 {digest}, and {NAME} must have {SIZE:,} and "
+            f"{SHA256}: get a whole copy"
         )
     return path
 

@@ -1,13 +1,11 @@
-"""The layers that networks are built of, how they start, and how a BatchNorm is folded away."""
+"""The layers that networks are built of, and how they start."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from train.networks.batch_norm import BatchNorm
 
@@ -33,18 +31,6 @@ class Residual(nn.Module):
         """The same shape."""
         activated: Tensor = self.activation(x + self.body(x))
         return activated
-
-
-class Plus(nn.Module):
-    """Adds a bias that has a value of its own at each place."""
-
-    def __init__(self, bias: Tensor) -> None:
-        super().__init__()
-        self.bias = nn.Buffer(bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
-        return x + self.bias
 
 
 def upward(before: int, after: int, kernel: int, ends: list[int], *, bias: bool) -> nn.ConvTranspose2d:
@@ -114,20 +100,3 @@ def init_critic(layer: nn.Module, *, normed: bool, slope: float) -> None:
     elif isinstance(layer, nn.BatchNorm2d):
         nn.init.normal_(layer.weight, mean=1, std=0.02)
         nn.init.zeros_(layer.bias)
-
-
-def folded(layers: Iterable[nn.Module]) -> list[nn.Module]:
-    """The chain of these layers with every BatchNorm, by its running statistics, in the convolution before it."""
-    found: list[nn.Module] = []
-    for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d):
-            convolution = found[-1]
-            assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
-            transposed = isinstance(convolution, nn.ConvTranspose2d)
-            found[-1] = fuse_conv_bn_eval(convolution.eval(), layer, transpose=transposed)
-        elif isinstance(layer, Residual):
-            layer.body = nn.Sequential(*folded(layer.body))
-            found.append(layer)
-        elif not isinstance(layer, nn.Identity):
-            found.append(layer)
-    return found

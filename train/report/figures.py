@@ -18,11 +18,11 @@ from PIL import Image
 
 from animegen.errors import DataError, UsageError
 from animegen.files import check_parent, replacing
-from animegen.images import animation as motion
-from animegen.images import stills as pictures
+from animegen.images import animation, stills
+from animegen.images.formats import ANIMATIONS
 from animegen.images.stills import Images
+from train.run import checkpoint, samples
 from train.run.log import METRICS, SCORES, read_rows
-from train.run.session import SAMPLES
 
 # What a row of metrics holds, and what a reader wants to know of it; the second column is drawn with dashes.
 CURVES: dict[str, tuple[str, ...]] = {
@@ -37,7 +37,7 @@ _SHEET_COLUMNS, _SHEET_ROWS = 8, 8  # of a contact sheet: latents across, steps 
 
 
 @dataclass(frozen=True)
-class Run:
+class History:
     """The rows of one run."""
 
     name: str
@@ -45,7 +45,7 @@ class Run:
     scores: list[dict[str, Any]]  # FIDs, where they were measured
 
     @classmethod
-    def read(cls, folder: Path) -> Run:
+    def read(cls, folder: Path) -> History:
         """Read `metrics.jsonl`, and `fid.jsonl` where there is one.
 
         Raises:
@@ -68,7 +68,7 @@ def plot_curves(folders: Sequence[Path], out: Path) -> None:
         OutputError: the path can't be written.
     """
     form = check_form(out)
-    runs = [Run.read(folder) for folder in folders]
+    runs = [History.read(folder) for folder in folders]
 
     figure = Figure(figsize=(15, 8), layout="constrained")
     *panels, last = figure.subplots(2, 3).flat
@@ -142,31 +142,32 @@ def running_mean(values: NDArray[np.float64], reach: int = _SMOOTH // 2) -> NDAr
     return means
 
 
-def draw_growth(folder: Path, out: Path, *, size: int, fps: float = 8) -> None:
+def draw_growth(folder: Path, out: Path, *, fps: float = 8) -> None:
     """Show how the fixed latents' images grew: an animation (.gif, .webp, .mp4) or a contact sheet (.png, .jpg).
 
     The animation shows every sample grid of the run; the sheet 8 latents across and 8 of the steps down.
-    `size` is the side of one image.
 
     Raises:
+        CheckpointError: no checkpoint, which knows the images' size.
         DataError: a run without sample grids.
         UsageError: an unknown extension.
         OutputError: the path can't be written.
     """
-    grids = sorted((folder / SAMPLES).glob("step*.png"))
+    grids = samples.grids(folder)
     if not grids:
         raise DataError(f"{folder} holds no sample grids: name a run that python -m train fit has written")
-    if out.suffix.lower() in motion.SUFFIXES:
-        motion.save(_opened(grids), out, fps=fps)
+    if out.suffix.lower() in ANIMATIONS:
+        animation.save_animation(_opened(grids), out, fps=fps)
         return
     chosen = [grids[k] for k in np.unique(np.linspace(0, len(grids) - 1, _SHEET_ROWS).astype(int))]
+    size = checkpoint.read_card(checkpoint.of(folder)).config.size
     rows = [cells(sheet, size)[:_SHEET_COLUMNS] for sheet in _opened(chosen)]
-    pictures.save(pictures.grid(np.concatenate(rows), columns=_SHEET_COLUMNS), out)
+    stills.save_image(stills.grid(np.concatenate(rows), columns=_SHEET_COLUMNS), out)
 
 
 def cells(sheet: Images, size: int) -> Images:
     """The images of a grid that `animegen.images.grid` laid out, row by row: uint8 [N, size, size, C]."""
-    step = size + pictures.GAP
+    step = size + stills.GAP
     tops, lefts = range(0, sheet.shape[0], step), range(0, sheet.shape[1], step)
     return np.stack([sheet[top : top + size, left : left + size] for top in tops for left in lefts])
 

@@ -1,4 +1,4 @@
-"""A run's complete state in one safetensors file: written beside, flushed, renamed. No pickle."""
+"""A run's whole state in one safetensors file: written beside, flushed, renamed. No pickle."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from torch import Tensor, nn
 from animegen.files import replacing, sha256
 from train.config import Config, differences
 from train.errors import CheckpointError
-from train.step.trainer import Precision, Trainer
+from train.networks import Generator
+from train.step.devices import Precision
+from train.step.trainer import Trainer
 
-FORMAT = 2
+FORMAT = 3
 NAME = "checkpoint.safetensors"
 
-# torch's names of what an optimiser keeps for each parameter, besides Adam's and RMSprop's step.
-_KEPT = {torch.optim.Adam: ("exp_avg", "exp_avg_sq"), torch.optim.RMSprop: ("square_avg",), torch.optim.SGD: ()}
+# torch's names of an optimiser's moments for each parameter, besides Adam's and RMSprop's step.
+_MOMENTS = {torch.optim.Adam: ("exp_avg", "exp_avg_sq"), torch.optim.RMSprop: ("square_avg",), torch.optim.SGD: ()}
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class EarlierRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run that another one started from."""
 
     config: Config
@@ -39,12 +41,12 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint says of itself, as JSON in the file's metadata."""
+    """The facts of a checkpoint, as JSON in the file's metadata."""
 
     format: int
     config: Config
     step: int
-    images_seen: int  # those of the runs that it started from included
+    images_seen: int  # those of the earlier runs included
     seconds: float  # spent training so far, over all sessions
     sessions: int  # how often the run was started
     rollbacks: int  # how often it went back to a checkpoint, each time with half of the learning rates
@@ -58,7 +60,7 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     processes: int = 1
     fid: dict[str, Any] | None = None  # of the generator in the file, where it was measured, with its protocol
-    origins: tuple[Origin, ...] = ()  # the runs that it started from, oldest first
+    earlier: tuple[EarlierRun, ...] = ()  # the runs that it started from, oldest first
 
 
 def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
@@ -75,29 +77,39 @@ def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
             raise OSError(str(error)) from error
 
 
+class _Format(msgspec.Struct):
+    """What every format of the card has, whatever else changes."""
+
+    format: int
+
+
 def of(run: Path) -> Path:
-    """The checkpoint that is meant: a run's folder means its last one."""
+    """The checkpoint of a path: a run's folder has its last one, and a checkpoint is its own."""
     return run if run.suffix == ".safetensors" else run / NAME
 
 
 def read_card(path: Path) -> CheckpointCard:
-    """What the checkpoint says of itself.
+    """The facts of a checkpoint.
 
     Raises:
-        CheckpointError: it is missing, cut off, or no checkpoint of this version.
+        CheckpointError: it is missing, damaged, or of another format.
     """
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: name the folder of a run that python -m train fit has written")
     try:
         with safe_open(path, "pt") as file:
-            card = msgspec.json.decode(file.metadata()["animegen"], type=CheckpointCard)
+            text = file.metadata()["animegen"]
+        version = msgspec.json.decode(text, type=_Format).format
+        if version != FORMAT:  # seen first: the facts of another format can't be read
+            raise CheckpointError(
+                f"{path} has checkpoint format {version} and must have format {FORMAT}: take the version of this "
+                "program that wrote it, or start a new run"
+            )
+        return msgspec.json.decode(text, type=CheckpointCard)
     except (SafetensorError, OSError, KeyError, TypeError, msgspec.MsgspecError) as error:
         raise CheckpointError(
-            f"{path} is damaged or no checkpoint of this version ({error}): restore it from a copy or start a new run"
+            f"{path} is damaged or no checkpoint ({error}): restore it from a copy or start a new run"
         ) from error
-    if card.format != FORMAT:
-        raise CheckpointError(f"{path} has checkpoint format {card.format}, and this version reads {FORMAT}")
-    return card
 
 
 def check_same(card: CheckpointCard, config: Config, data_sha256: str) -> None:
@@ -106,12 +118,12 @@ def check_same(card: CheckpointCard, config: Config, data_sha256: str) -> None:
     Raises:
         CheckpointError: the configuration or the data differs; every difference is listed.
     """
-    found = differences(card.config, config)
+    changes = differences(card.config, config)
     if card.data_sha256 != data_sha256:
-        found.append(f"data: sha256 {card.data_sha256[:12]}… ({card.data_source}) → {data_sha256[:12]}…")
-    if found:
+        changes.append(f"data: sha256 {card.data_sha256[:12]}… ({card.data_source}) → {data_sha256[:12]}…")
+    if changes:
         raise CheckpointError(
-            f"the run was started with another configuration: {'; '.join(found)}. "
+            f"the run was started with another configuration: {'; '.join(changes)}. "
             "Resume with the old values, or start a new run in another folder"
         )
 
@@ -123,23 +135,23 @@ def restore(path: Path, trainer: Trainer) -> CheckpointCard:
         CheckpointError: as `read_card`, or the tensors are not those of this configuration.
     """
     card = read_card(path)
-    _copy(path, trainer)
+    _load(path, trainer)
     trainer.step = card.step
     trainer.lr_scale = 0.5**card.rollbacks
-    trainer.images_before = card.origins[-1].images_seen if card.origins else 0
+    trainer.images_before = card.earlier[-1].images_seen if card.earlier else 0
     return card
 
 
-def start_from(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
+def start_from(path: Path, trainer: Trainer) -> tuple[EarlierRun, ...]:
     """Give a new run's trainer the networks, moving average and moments in the file, and return the runs before it.
 
     Raises:
         CheckpointError: as `read_card`, or the networks or optimisers are not those of the trainer's configuration.
     """
     card = read_card(path)
-    _copy(path, trainer)
+    _load(path, trainer)
     trainer.images_before = card.images_seen
-    origin = Origin(
+    last = EarlierRun(
         config=card.config,
         step=card.step,
         images_seen=card.images_seen,
@@ -149,27 +161,32 @@ def start_from(path: Path, trainer: Trainer) -> tuple[Origin, ...]:
         code=card.code,
         checkpoint_sha256=sha256(path),
     )
-    return (*card.origins, origin)
+    return (*card.earlier, last)
 
 
-def load_ema(path: Path, generator: nn.Module) -> CheckpointCard:
-    """Copy the moving average of the checkpoint into `generator`, and return what the file says of itself."""
+def load_generator(path: Path) -> tuple[Generator, CheckpointCard]:
+    """The frozen EMA generator of a checkpoint, in evaluation mode, and the checkpoint's facts.
+
+    Raises:
+        CheckpointError: as `read_card`, or the tensors are not those of its configuration.
+    """
     card = read_card(path)
+    generator = Generator(card.config)
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118 (not a dictionary)
         weights = {name.removeprefix("ema."): file.get_tensor(name) for name in names}
     try:
         generator.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{path} holds the tensors of another network") from error
-    return card
+        raise CheckpointError(f"{path} holds the tensors of another network: restore it from a copy") from error
+    return generator.requires_grad_(False).eval(), card
 
 
 def code_revision() -> str:
     """The commit of this checkout, with `+` where tracked files were changed.
 
-    Outside of git, as in a container or on a machine that was given the files alone, what the environment variable
-    ANIMEGEN_REVISION says, or `unknown`.
+    Outside of git, as in a container or on a machine that was given the files alone, it is the environment variable
+    ANIMEGEN_REVISION, or `unknown`.
     """
     folder = Path(__file__).parent
     try:
@@ -187,7 +204,7 @@ def code_revision() -> str:
     return commit + ("+" if changed else "")
 
 
-def _copy(path: Path, trainer: Trainer) -> None:
+def _load(path: Path, trainer: Trainer) -> None:
     """Every tensor of the file into the trainer."""
     with safe_open(path, "pt") as file:
         saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
@@ -210,8 +227,8 @@ def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:
         tensors |= {f"{part}.{name}": value for name, value in network.state_dict().items()}
     for part, optimiser in _optimisers(trainer).items():
         for i, parameter in enumerate(optimiser.param_groups[0]["params"]):
-            kept = optimiser.state.get(parameter, {})
-            tensors |= {f"{part}.{i}.{name}": value for name, value in kept.items() if value is not None}
+            moments = optimiser.state.get(parameter, {})
+            tensors |= {f"{part}.{i}.{name}": value for name, value in moments.items() if value is not None}
     if contiguous:
         return {name: value.detach().contiguous() for name, value in tensors.items()}
     return tensors
@@ -220,11 +237,11 @@ def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:
 def _make_moments(trainer: Trainer) -> None:
     """An optimiser makes its state at its first step; make what is missing now, in the parameters' memory order."""
     for optimiser in _optimisers(trainer).values():
-        kept, (group,) = _KEPT[type(optimiser)], optimiser.param_groups
-        for parameter in group["params"] if kept else ():
+        names, (group,) = _MOMENTS[type(optimiser)], optimiser.param_groups
+        for parameter in group["params"] if names else ():
             if parameter in optimiser.state:
                 continue
-            moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in kept}
+            moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in names}
             # A CUDA graph counts the steps on the GPU.
             counted_on = parameter.device if group["capturable"] else "cpu"
             optimiser.state[parameter] = {"step": torch.zeros((), device=counted_on), **moments}

@@ -12,7 +12,7 @@ from animegen.errors import MissingPackageError, OutputError
 from animegen.files import replacing
 
 METRICS = "metrics.jsonl"  # of steps
-SCORES = "fid.jsonl"  # of the referee
+SCORES = "fid.jsonl"  # of the monitor
 SESSIONS = "sessions.jsonl"  # of each start
 EVENTS = "tensorboard"  # the folder to give to tensorboard --logdir
 
@@ -42,7 +42,7 @@ class Log:
 
 
 @contextmanager
-def open_log(run: Path, events: bool) -> Iterator[Log]:
+def open_log(run: Path, *, events: bool) -> Iterator[Log]:
     """The log of the folder `run`, with TensorBoard events beside the rows if `events`.
 
     Raises:
@@ -54,9 +54,7 @@ def open_log(run: Path, events: bool) -> Iterator[Log]:
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
-        raise MissingPackageError(
-            "--tensorboard needs tensorboardX: pip install -e '.[cpu,train,tensorboard]'"
-        ) from error
+        raise MissingPackageError("--tensorboard needs tensorboardX: pip install -r train/requirements.txt") from error
     with SummaryWriter(str(run / EVENTS)) as writer:
         yield Log(run, writer)
 
@@ -79,6 +77,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def drop_rows_after(path: Path, step: int) -> None:
     """Forget the rows of steps that a resumed run will make again."""
     if path.exists():
-        kept = [json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step]
+        rows = [json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step]
         with replacing(path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_text("".join(rows), encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from animegen.files import check_parent, replacing
+from animegen.files import replacing
 from animegen.images.sets import FIT
 from animegen.images.stills import Images
 from animegen.quality.extractors import CARD_KEY
 from animegen.runtime import Session
-from train.errors import ConfigError, ExportError
-from train.export.onnx_graph import halve, trace
+from train.errors import ExportError
+from train.export import onnx_graph
 from train.extractors.tagger import training
-from train.extractors.tagger.network import RESIZE, SIZE, ExportGraph, Tagger
+from train.extractors.tagger.network import RESIZE, SIZE, ServedTagger, Tagger
 from train.extractors.tagger.pictures import read_tagged
 from train.extractors.tagger.tags import UNKNOWN, Labels
 from train.run.checkpoint import code_revision
@@ -44,29 +44,24 @@ def train_tagger(
     seed: int,
     licence: str,
     provenance: str,
-    each: Callable[[int, int, float], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Train on the pictures of a folder or zip and their tags, and write `out` and beside it its card as a page.
 
     Raises:
-        ConfigError: `out` isn't an .onnx file, or too few pictures.
+        ConfigError: `out` has another extension than .onnx, or too few pictures.
         DataError: pictures or tags that can't be read.
         TrainingError: the loss is no longer finite.
         ExportError: ONNX Runtime's features differ from torch's; nothing is written.
         OutputError: a file can't be written.
     """
-    if out.suffix != ".onnx":
-        raise ConfigError(f"{out} has the extension {out.suffix!r}: an extractor ends in .onnx")
-    check_parent(out)
+    onnx_graph.check_target(out)
     began = time.perf_counter()
     pictures = read_tagged(data, tags, size=SIZE)
-    images, labels, kept = pictures.images, pictures.labels, pictures.held_out
-    told = (labels.classes != UNKNOWN).any(axis=1)
-    rows, test = told & ~kept, told & kept
-    tagger = training.fit(
-        images[rows], Labels(labels.groups, labels.classes[rows]), epochs=epochs, seed=seed, each=each
-    )
-    found = training.accuracy(tagger, images[test], Labels(labels.groups, labels.classes[test]))
+    images, labels = pictures.images, pictures.labels
+    labelled = (labels.classes != UNKNOWN).any(axis=1)
+    rows, test = labelled & ~pictures.held_out, labelled & pictures.held_out
+    tagger = training.fit(images[rows], Labels(labels.groups, labels.classes[rows]), epochs=epochs, seed=seed)
+    accuracy = training.accuracy(tagger, images[test], Labels(labels.groups, labels.classes[test]))
     model = build(tagger)
     card = {
         "format_version": 1,
@@ -77,7 +72,7 @@ def train_tagger(
         "tags": list(labels.names),
         "accuracy": {
             name: {"right": value.right, "held_out": value.shown, "share": round(value.share, 4)}
-            for name, value in found.items()
+            for name, value in accuracy.items()
             if value.shown
         },
         "data": {
@@ -103,10 +98,7 @@ def train_tagger(
         "provenance": provenance,
         "code_revision": code_revision(),
     }
-    helper.set_model_props(model, {CARD_KEY: json.dumps(card, ensure_ascii=False)})
-    onnx.checker.check_model(model, full_check=True)
-    with replacing(out) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+    onnx_graph.save(model, {CARD_KEY: json.dumps(card, ensure_ascii=False)}, out)
     with replacing(out.with_suffix(".md")) as temporary:
         temporary.write_text(page(card), encoding="utf-8")
     return card
@@ -114,10 +106,10 @@ def train_tagger(
 
 def build(tagger: Tagger) -> onnx.ModelProto:
     """The ONNX graph: uint8 [N, 3, H, W] → features float32 [N, D], tags float32 [N, classes]; N, H and W are free."""
-    graph = ExportGraph(copy.deepcopy(tagger)).to(memory_format=torch.contiguous_format).eval()
-    example = torch.zeros(2, 3, SIZE, SIZE)  # 2: torch.export would freeze a batch of 1
-    model = trace(graph, example, "tagger", ["pixels"], ["features", "tags"], {0: "batch"})
-    halve(model)
+    graph = ServedTagger(copy.deepcopy(tagger)).to(memory_format=torch.contiguous_format).eval()
+    example = torch.zeros(2, 3, SIZE, SIZE)
+    model = onnx_graph.trace(graph, example, "tagger", ["pixels"], ["features", "tags"], {0: "batch"})
+    onnx_graph.halve(model)
     _resize_before(model)
     return model
 
@@ -159,12 +151,12 @@ def prove(model: onnx.ModelProto, tagger: Tagger, images: Images) -> dict[str, A
         start += batch
         if not len(part):
             break
-        found = session.run({"images": np.ascontiguousarray(part.transpose(0, 3, 1, 2))})
+        outputs = session.run({"images": np.ascontiguousarray(part.transpose(0, 3, 1, 2))})
         with torch.no_grad():
             features = tagger.features(training.to_input(part))
             probabilities = torch.cat([group.softmax(1) for group in tagger.logits(features)], 1)
-        wanted = (features.numpy(), probabilities.numpy())
-        worst = np.maximum(worst, [np.abs(a - b).max() for a, b in zip(found, wanted, strict=True)])
+        expected = (features.numpy(), probabilities.numpy())
+        worst = np.maximum(worst, [np.abs(a - b).max() for a, b in zip(outputs, expected, strict=True)])
     if not (worst <= _TOLERANCE).all():
         raise ExportError(
             f"the export is not the trained tagger: ONNX Runtime and torch are {worst[0]:.4g} apart in a feature and "

@@ -117,7 +117,7 @@ class Tagger(nn.Module):
         self.round()
 
 
-class ExportGraph(nn.Module):
+class ServedTagger(nn.Module):
     """The tagger as it is served, behind the resize: float32 [N, 3, 64, 64] of 0 to 255 → features, probabilities."""
 
     def __init__(self, tagger: Tagger) -> None:

@@ -16,7 +16,7 @@ from train.extractors.tagger.tags import Labels, held_out, label, read_tags
 
 @dataclass(frozen=True)
 class TaggedPictures:
-    """All pictures of a folder or zip: uint8 [N, side, side, 3], and what is known of them."""
+    """All pictures of a folder or zip: uint8 [N, side, side, 3], and their labels."""
 
     source: str
     images: Images
@@ -34,7 +34,7 @@ def read_tagged(data: Path, tags: Path, *, size: int) -> TaggedPictures:
     """
     pictures = open_images(data, size=size)
     if not pictures.names:
-        raise ConfigError(f"{data} has no file names to find tags by: name the folder or zip of pictures")
+        raise ConfigError(f"{data} has no file names to look tags up by: name the folder or zip of pictures")
     labels = label(pictures.names, read_tags(tags))
     images = stacked(pictures.read(), pictures.count)
     pixels = PixelHash(pictures.count)

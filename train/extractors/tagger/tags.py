@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from animegen.errors import DataError
 
-UNKNOWN = -1  # a class that isn't told, or not clearly
+UNKNOWN = -1  # a class that the tags don't name, or not clearly
 LENGTHS = ("long", "short")
 _HELD_OUT = 10  # one picture of so many
 _FEWEST = 2  # pictures that a class must have to be one
@@ -50,13 +50,13 @@ def read_tags(path: Path) -> dict[str, dict[str, str]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} can't be read ({error}): name a table of file names and tags") from error
-    found = {}
+    classes = {}
     for number, line in enumerate(lines[1:], 2):
         file, tab, text = line.partition("\t")
         if not (file and tab):
             raise DataError(f"{path} has no tab in line {number}: each line is a file name, a tab and its tags")
-        found[file] = _clear(text)
-    return found
+        classes[file] = _clear(text)
+    return classes
 
 
 def _clear(text: str) -> dict[str, str]:
@@ -80,7 +80,9 @@ def label(names: Sequence[str], tags: Mapping[str, Mapping[str, str]]) -> Labels
     groups = {group: _frequent(row[group] for row in rows if group in row) for group in ("hair", "eyes", "length")}
     poor = [group for group, classes in groups.items() if len(classes) < 2]
     if poor:
-        raise DataError(f"the tags tell fewer than two classes of {', '.join(poor)} for these pictures")
+        raise DataError(
+            f"the tags name fewer than two classes of {', '.join(poor)} for these pictures and must name two: add tags"
+        )
     numbers = {group: {name: number for number, name in enumerate(classes)} for group, classes in groups.items()}
     classes = [[numbers[group].get(row.get(group, ""), UNKNOWN) for group in groups] for row in rows]
     return Labels(groups, np.array(classes, np.int64))

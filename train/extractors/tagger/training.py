@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from animegen.images.stills import Images
+from animegen.progress import track
 from train.errors import ConfigError, TrainingError
 from train.extractors.tagger.network import Tagger
 from train.extractors.tagger.tags import UNKNOWN, Labels
@@ -39,15 +40,8 @@ class Accuracy:
         return self.right / self.shown if self.shown else float("nan")
 
 
-def fit(
-    images: Images,
-    labels: Labels,
-    *,
-    epochs: int,
-    seed: int,
-    each: Callable[[int, int, float], None] = lambda *_: None,
-) -> Tagger:
-    """Train on uint8 [N, 64, 64, 3]; `each` is told of every step, of how many, and its loss.
+def fit(images: Images, labels: Labels, *, epochs: int, seed: int) -> Tagger:
+    """Train on uint8 [N, 64, 64, 3].
 
     Flips, turns, crops and shifts, and light and contrast; never the hue, which is what is to be learnt.
 
@@ -59,12 +53,13 @@ def fit(
     """
     steps_an_epoch = len(images) // BATCH
     if not steps_an_epoch:
-        raise ConfigError(f"{len(images)} labelled pictures are fewer than a batch of {BATCH}: bring more")
+        raise ConfigError(f"{len(images)} pictures are labelled and at least a batch of {BATCH} must be: bring more")
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, _STREAM])
     tagger = Tagger([len(names) for names in labels.groups.values()])
     tagger.to(memory_format=torch.channels_last)
     total = epochs * steps_an_epoch
+    advance = track("tagger", total)
     optimiser = torch.optim.AdamW(tagger.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=total)
     for step, rows in enumerate(_order(len(images), epochs, rng), 1):
@@ -76,20 +71,20 @@ def fit(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-        each(step, total, loss.item())
+        advance(note=f"loss {loss.item():.3f}")
     tagger.fold()
     tagger.rescale(_features(tagger, images).std(0))
     return tagger
 
 
 def loss_of(logits: tuple[Tensor, ...], classes: Tensor) -> Tensor:
-    """The groups' cross-entropies over those whose class is told, as one mean over all told classes."""
-    told = classes != UNKNOWN
+    """The groups' cross-entropies over those whose class is known, as one mean over all known classes."""
+    known = classes != UNKNOWN
     losses = [
         F.cross_entropy(group, classes[:, k], ignore_index=UNKNOWN, label_smoothing=SMOOTHING, reduction="sum")
         for k, group in enumerate(logits)
     ]
-    return torch.stack(losses).sum() / told.sum().clamp(min=1)
+    return torch.stack(losses).sum() / known.sum().clamp(min=1)
 
 
 def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
@@ -112,15 +107,16 @@ def accuracy(tagger: Tagger, images: Images, labels: Labels) -> dict[str, Accura
     """Of each class, and of each group as a whole under the group's name."""
     with torch.no_grad():
         logits = [tagger.logits(part) for part in torch.split(_features(tagger, images), 1024)]
-    found: dict[str, Accuracy] = {}
+    accuracies: dict[str, Accuracy] = {}
     for k, (group, names) in enumerate(labels.groups.items()):
-        told = labels.classes[:, k]
-        guess = torch.cat([part[k] for part in logits]).argmax(1).numpy()
-        found[group] = Accuracy(int((guess == told)[told != UNKNOWN].sum()), int((told != UNKNOWN).sum()))
+        classes = labels.classes[:, k]
+        right = torch.cat([part[k] for part in logits]).argmax(1).numpy() == classes
+        known = classes != UNKNOWN
+        accuracies[group] = Accuracy(int(right[known].sum()), int(known.sum()))
         for number, name in enumerate(names):
-            shown = told == number
-            found[f"{group}:{name}"] = Accuracy(int((guess == told)[shown].sum()), int(shown.sum()))
-    return found
+            shown = classes == number
+            accuracies[f"{group}:{name}"] = Accuracy(int(right[shown].sum()), int(shown.sum()))
+    return accuracies
 
 
 def to_input(images: Images) -> Tensor:

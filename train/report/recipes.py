@@ -1,0 +1,82 @@
+"""What is compared: recipes, each a preset with changes, on the same terms. No torch here: it answers at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from animegen.errors import UsageError
+from train.config import Config, load_config
+
+_IMAGES = 200_000  # that each critic sees, where nothing else is said
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A preset with changes of its own, written `preset+key=value+key=value`."""
+
+    label: str
+    preset: str
+    settings: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Recipe:
+        """Read the label.
+
+        Raises:
+            ConfigError: no such preset, or a change of an unknown key or out of range.
+        """
+        preset, *settings = text.split("+")
+        load_config(preset, settings)
+        return cls(text, preset, tuple(settings))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Recipes, and what their runs have in common.
+
+    Attributes:
+        recipes: what is compared.
+        settings: values that every preset is given.
+        steps: how long each run is; or, in its place,
+        images: the real images that each run's critic sees, rounded up to whole steps; 200,000 by default.
+        seeds: runs of each recipe; the k-th has the seed k.
+
+    Raises:
+        UsageError: both `steps` and `images`.
+        ConfigError: a recipe that the settings don't fit.
+    """
+
+    recipes: tuple[Recipe, ...]
+    settings: tuple[str, ...] = ()
+    steps: int | None = None
+    images: int | None = None
+    seeds: int = 1
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.images is not None:
+            raise UsageError(
+                "say how long each run is once: either --steps or --images, the real images each critic sees"
+            )
+        for recipe in self.recipes:
+            self.configuration(recipe, 0)
+
+    def configuration(self, recipe: Recipe, seed: int) -> Config:
+        """The configuration of a recipe's run. Its `steps` are the run's, so that falling learning rates end with it.
+
+        Raises:
+            ConfigError: values out of their range.
+        """
+        config = load_config(recipe.preset, [*self.settings, *recipe.settings, f"seed={seed}"])
+        images = _IMAGES if self.images is None else self.images
+        steps = self.steps or math.ceil(images / (config.n_critic * config.batch_size))
+        return msgspec.structs.replace(config, steps=steps, epochs=None)
+
+    def runs(self) -> Iterator[tuple[Recipe, int, Config]]:
+        """Every recipe with the first seed, then with the next: a stop leaves whole comparisons."""
+        for seed in range(self.seeds):
+            for recipe in self.recipes:
+                yield recipe, seed, self.configuration(recipe, seed)
