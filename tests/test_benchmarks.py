@@ -11,8 +11,9 @@ from types import ModuleType
 import pytest
 from conftest import ROOT, TINY
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from torch import Tensor, nn
 
 from train.config import load_config

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from train.errors import ConfigError
 from train.objective import augment
@@ -59,7 +61,7 @@ def test_the_order_of_the_policy_does_not_matter() -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(ConfigError, match="'colour' is unknown: take any of color, translation, cutout"):
+    with pytest.raises(ConfigError, match="is 'colour' and must be one of color, translation, cutout"):
         draw(generator(), 4, ["color", "colour"], (8, 8))
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from train.config import SGD, load_config
 from train.data import Dataset

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from torch import Tensor, nn
 
 from train.config import load_config
@@ -15,9 +18,10 @@ from train.objective import penalty
 
 
 def test_the_penalty_of_a_linear_critic_is_known() -> None:
-    critic = nn.Sequential(nn.Flatten(), nn.Linear(12, 1), nn.Flatten(0))
+    linear = nn.Linear(12, 1)
+    critic = nn.Sequential(nn.Flatten(), linear, nn.Flatten(0))
     gradient = penalty.input_gradient(critic, torch.randn(5, 3, 2, 2))
-    norm = critic[1].weight.norm()
+    norm = linear.weight.norm()
     value, mean_norm = penalty.gradient_penalty(gradient)
     torch.testing.assert_close(mean_norm, norm.detach())
     torch.testing.assert_close(value, (norm - 1) ** 2)
@@ -62,7 +66,7 @@ def _with_blocks() -> nn.Module:
     return critic
 
 
-CRITICS = {
+CRITICS: dict[str, Callable[[], nn.Module]] = {
     "residual blocks": _with_blocks,
     "kernel 4": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6", "critic.kernel=4"]))[1],
     "kernel 5": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6"]))[1],

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import Run, picture_zip
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized

@@ -136,15 +136,19 @@ def sides(size: int, smallest: int) -> list[int]:
     Raises:
         ConfigError: no halving leads to `smallest`.
     """
-    found = [size]
-    while found[-1] > smallest:
-        found.append((found[-1] + 1) // 2)
-    if found[-1] != smallest or len(found) < 2:
+    stages = [size]
+    while stages[-1] > smallest:
+        stages.append((stages[-1] + 1) // 2)
+    if stages[-1] != smallest or len(stages) < 2:
         raise ConfigError(
-            f"size {size} doesn't halve to a smallest stage of {smallest} ({' → '.join(map(str, found))}): "
+            f"size is {size} and must halve to the smallest stage, {smallest} ({_arrows(stages)}): "
             "change size, generator.smallest or critic.smallest"
         )
-    return found
+    return stages
+
+
+def _arrows(stages: Sequence[int]) -> str:
+    return " → ".join(map(str, stages))
 
 
 def preset_names() -> list[str]:
@@ -163,7 +167,7 @@ def load_config(preset: str, settings: Sequence[str] = ()) -> Config:
         path = Path(preset)
         if path.suffix != ".toml" or not path.is_file():
             known = ", ".join(preset_names())
-            raise ConfigError(f"preset {preset!r} is unknown: take one of {known}, or the path of a .toml file")
+            raise ConfigError(f"preset is {preset!r} and must be one of {known}, or the path of a .toml file")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -190,21 +194,32 @@ def from_mapping(table: Mapping[str, Any], *, origin: str) -> Config:
 def _check(config: Config) -> None:
     """Refuse values that are allowed one by one and make no sense together."""
     for part, network in (("generator", config.generator), ("critic", config.critic)):
-        found = sides(config.size, network.smallest)
-        if network.kernel % 2 == 0 and any(side % 2 for side in found[:-1]):
-            raise ConfigError(f"{part}.kernel {network.kernel} can't halve {found}: an odd side needs an odd kernel")
+        stages = sides(config.size, network.smallest)
+        if network.kernel % 2 == 0 and any(side % 2 for side in stages[:-1]):
+            raise ConfigError(
+                f"{part}.kernel is {network.kernel} and must be odd, as some sides are ({_arrows(stages)}): "
+                "take 3, 5 or 7"
+            )
     if config.label_noise and config.objective != "dcgan":
-        raise ConfigError(f"label_noise is for the objective dcgan: {config.objective} has no labels")
+        raise ConfigError(
+            f"label_noise is {config.label_noise} and must be 0 for {config.objective}, which has no labels: "
+            "leave it out, or take the objective dcgan"
+        )
     if config.gamma and config.objective == "wgan-gp":
-        raise ConfigError("gamma and lambda_gp are two penalties: give wgan-gp a gamma of 0, or take another objective")
+        raise ConfigError(
+            f"gamma is {config.gamma} and must be 0 for wgan-gp, whose penalty is lambda_gp: "
+            "leave it out, or take another objective"
+        )
     if config.batch_size % config.accumulate or config.batch_size == config.accumulate:
-        raise ConfigError(f"batch_size {config.batch_size} can't be computed in {config.accumulate} equal parts of 2+")
+        raise ConfigError(
+            f"accumulate is {config.accumulate} and must cut batch_size, {config.batch_size}, into equal parts of "
+            "2 images or more: change one of them"
+        )
 
 
 def to_mapping(config: Config) -> dict[str, Any]:
     """The configuration as nested dictionaries of plain values, for JSON."""
-    table = msgspec.to_builtins(config)
-    assert isinstance(table, dict)
+    table: dict[str, Any] = msgspec.to_builtins(config)
     return table
 
 

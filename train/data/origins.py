@@ -33,7 +33,7 @@ _CELEBA_CROP = "centre 108×108 of the aligned 178×218 (as DCGAN-tensorflow)"
 class Origin:
     """Decoded pictures in an order that never changes, and what a dataset's card says of them."""
 
-    name: str  # without the way to it
+    name: str  # without its path
     count: int  # broken files among them
     read: Callable[[], Iterator[Image.Image | Broken]]
     channels: Channels = 3  # its own
@@ -45,7 +45,7 @@ def find(source: Path) -> Origin:
     """The pictures that `source` names; a file or folder comes before a published dataset of the same name.
 
     Raises:
-        DataError: nothing there, or something that is no pictures, is incomplete or damaged.
+        DataError: nothing is there, or what is there holds no pictures, is incomplete or is damaged.
         MissingPackageError: CIFAR-10 or MNIST without torchvision.
     """
     kind, colon, root = str(source).partition(":")

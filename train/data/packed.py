@@ -37,7 +37,7 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     size: int
     channels: int
     resize: str  # the crop, the resampling and the conversion to grey, as far as there were any
-    source: str  # the name of the folder, zip or published dataset, without the way to it
+    source: str  # the name of the folder, zip or published dataset, without its path
     sha256: str  # of the shape and the pixels, so the same pictures have the same hash wherever they lie
     broken: list[str]  # files that had a picture's extension and could not be decoded
     ignored: int  # files with another extension

@@ -25,35 +25,35 @@ class Critic(nn.Sequential):
     """
 
     def __init__(self, config: Config) -> None:
-        own = config.critic
-        stages = sides(config.size, own.smallest)
-        widths = [own.width * 2**stage for stage in range(len(stages) - (not own.full_size))]
+        settings = config.critic
+        stages = sides(config.size, settings.smallest)
+        widths = [settings.width * 2**stage for stage in range(len(stages) - (not settings.full_size))]
         layers: list[nn.Module] = []
-        if own.full_size:
-            layers += [nn.Conv2d(config.channels, widths[0], FLAT, padding=FLAT // 2), nn.LeakyReLU(own.slope)]
+        if settings.full_size:
+            layers += [nn.Conv2d(config.channels, widths[0], FLAT, padding=FLAT // 2), nn.LeakyReLU(settings.slope)]
         else:
             widths = [config.channels, *widths]
         for before, after in pairwise(widths):
             if layers:
-                layers += [Residual(before, own.norm, own.slope) for _ in range(own.blocks)]
+                layers += [Residual(before, settings.norm, settings.slope) for _ in range(settings.blocks)]
             # Radford et al. 2016: the first layer isn't normalised; the spectral norm is for every layer.
-            normed = own.norm in {"batch", "instance"} and bool(layers)
-            padding = (own.kernel - 1) // 2
-            layers.append(nn.Conv2d(before, after, own.kernel, STRIDE, padding, bias=not normed))
+            normed = settings.norm in {"batch", "instance"} and bool(layers)
+            padding = (settings.kernel - 1) // 2
+            layers.append(nn.Conv2d(before, after, settings.kernel, STRIDE, padding, bias=not normed))
             if normed:
-                layers.append(norm_of(own.norm, after))
-            layers.append(nn.LeakyReLU(own.slope))
-        if own.last == "dense":
-            layers += [nn.Flatten(), nn.Linear(widths[-1] * own.smallest**2, 1)]
+                layers.append(norm_of(settings.norm, after))
+            layers.append(nn.LeakyReLU(settings.slope))
+        if settings.last == "dense":
+            layers += [nn.Flatten(), nn.Linear(widths[-1] * settings.smallest**2, 1)]
         else:
-            layers.append(nn.Conv2d(widths[-1], 1, own.smallest))
+            layers.append(nn.Conv2d(widths[-1], 1, settings.smallest))
         super().__init__(*layers, nn.Flatten(0))
         for layer in list(self.modules()):
-            init_critic(layer, normed=own.norm == "batch", slope=own.slope)
-        if own.norm == "spectral":  # which has no use for a weight of 0
+            init_critic(layer, normed=settings.norm == "batch", slope=settings.slope)
+        if settings.norm == "spectral":  # which has no use for a weight of 0
             for layer in list(self.modules()):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     spectral_norm(layer)
         else:
             init_residuals(self)
-        self.batched = own.norm == "batch"
+        self.batched = settings.norm == "batch"

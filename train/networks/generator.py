@@ -25,36 +25,36 @@ class Generator(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        own = config.generator
-        stages = sides(config.size, own.smallest)[::-1]
-        widths = [own.width * 2**stage for stage in range(len(stages) - (not own.full_size))][::-1]
-        bias = own.norm == "none"  # BatchNorm subtracts the mean, so a bias before it would do nothing
-        self.z_dim = own.z_dim
-        self.shape = (widths[0], own.smallest, own.smallest)
+        settings = config.generator
+        stages = sides(config.size, settings.smallest)[::-1]
+        widths = [settings.width * 2**stage for stage in range(len(stages) - (not settings.full_size))][::-1]
+        bias = settings.norm == "none"  # BatchNorm subtracts the mean, so a bias before it would do nothing
+        self.z_dim = settings.z_dim
+        self.shape = (widths[0], settings.smallest, settings.smallest)
         self.first: nn.Linear | nn.ConvTranspose2d
-        if own.first == "dense":
-            self.first = nn.Linear(own.z_dim, math.prod(self.shape), bias=bias)
+        if settings.first == "dense":
+            self.first = nn.Linear(settings.z_dim, math.prod(self.shape), bias=bias)
         else:
-            self.first = nn.ConvTranspose2d(own.z_dim, widths[0], own.smallest, bias=bias)
-        self.first_norm = norm_of(own.norm, widths[0])
-        self.first_activation = rectifier(own.slope)
+            self.first = nn.ConvTranspose2d(settings.z_dim, widths[0], settings.smallest, bias=bias)
+        self.first_norm = norm_of(settings.norm, widths[0])
+        self.first_activation = rectifier(settings.slope)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                upward(widths[k], widths[k + 1], own.kernel, stages[k : k + 2], bias=bias),
-                norm_of(own.norm, widths[k + 1]),
-                rectifier(own.slope),
-                *(Residual(widths[k + 1], own.norm, own.slope) for _ in range(own.blocks)),
+                upward(widths[k], widths[k + 1], settings.kernel, stages[k : k + 2], bias=bias),
+                norm_of(settings.norm, widths[k + 1]),
+                rectifier(settings.slope),
+                *(Residual(widths[k + 1], settings.norm, settings.slope) for _ in range(settings.blocks)),
             )
             for k in range(len(widths) - 1)
         )
         self.last: nn.Conv2d | nn.ConvTranspose2d
-        if own.full_size:
+        if settings.full_size:
             self.last = nn.Conv2d(widths[-1], config.channels, FLAT, padding=FLAT // 2)
         else:
-            self.last = upward(widths[-1], config.channels, own.kernel, stages[-2:], bias=True)
-        self.output = nn.Tanh() if own.output == "tanh" else Sigmoid()
+            self.last = upward(widths[-1], config.channels, settings.kernel, stages[-2:], bias=True)
+        self.output = nn.Tanh() if settings.output == "tanh" else Sigmoid()
         for layer in self.modules():
-            init_generator(layer, normed=own.norm == "batch", slope=own.slope)
+            init_generator(layer, normed=settings.norm == "batch", slope=settings.slope)
         init_residuals(self)
 
     def forward(self, z: Tensor) -> Tensor:

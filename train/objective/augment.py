@@ -37,7 +37,7 @@ def draw(rng: np.random.Generator, n: int, policy: Sequence[str], size: Sequence
         ConfigError: a name that is none of `NAMES`.
     """
     if unknown := [name for name in policy if name not in NAMES]:
-        raise ConfigError(f"augmentation {unknown[0]!r} is unknown: take any of {', '.join(NAMES)}")
+        raise ConfigError(f"an augmentation is {unknown[0]!r} and must be one of {', '.join(NAMES)}")
     sides = np.array(size[-2:])
     numbers: dict[str, NDArray[Any]] = {}
     if "color" in policy:

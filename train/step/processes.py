@@ -51,10 +51,10 @@ class Group:
         """What the leading process says, in all of them: a signal or a clock may reach each at another step."""
         if self.world == 1:
             return word
-        said = torch.zeros(32, dtype=torch.uint8, device=device)
-        said[: len(word)] = torch.tensor(list(word.encode()), dtype=torch.uint8)
-        dist.broadcast(said, 0)
-        return bytes(said.tolist()).rstrip(b"\0").decode()
+        letters = torch.zeros(32, dtype=torch.uint8, device=device)
+        letters[: len(word)] = torch.tensor(list(word.encode()), dtype=torch.uint8)
+        dist.broadcast(letters, 0)
+        return bytes(letters.tolist()).rstrip(b"\0").decode()
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -76,7 +76,10 @@ def join(device: torch.device) -> tuple[Group, torch.device]:
     if device.type == "cuda":
         local, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= cards:
-            raise DeviceError(f"torchrun started process {local} of this machine, which has {cards} GPUs")
+            raise DeviceError(
+                f"torchrun started process {local + 1} of this machine, which has {cards} GPUs: "
+                f"start at most {cards} with --nproc-per-node"
+            )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
