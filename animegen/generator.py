@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, tee
 from pathlib import Path
@@ -12,15 +13,16 @@ import numpy as np
 
 from animegen import latents
 from animegen.errors import UsageError
-from animegen.images.stills import Images
+from animegen.images.stills import Images, grid
 from animegen.latents import Latents, Mode
 from animegen.model import catalog
 from animegen.model.card import ModelCard
 from animegen.model.signature import Overrides, Signature, infer, of_card
 from animegen.runtime import CudaOptions, Device, Session
+from animegen.runtime.chunks import batch_size_for
 from animegen.seeds import Seeds
 
-BATCH_SIZE = 16  # on a CPU an image costs the same in any batch, and small batches keep memory low; CUDA has buckets
+logger = logging.getLogger(__name__)
 
 
 class Generator:
@@ -60,12 +62,12 @@ class Generator:
         overrides: Overrides | None = None,
         cuda: CudaOptions | None = None,
     ) -> Generator:
-        """Load a model by the name of a shipped one or by the path of its file.
+        """Load a model by the name of a shipped one, by the path of its file, or by an address.
 
         `device` is `auto` (CUDA where it works, and else the CPU), `cpu`, or `cuda`, `tensorrt`, `openvino`,
         `directml` or `coreml`, which fail if the session doesn't end up there. `threads` are CPU threads; by default as
-        many as this process may use. A foreign model, one without a card, is used as `signature.infer` finds it, and
-        `overrides` correct that. `cuda` are options that hold only if the session is on CUDA.
+        many as this process may use. A foreign model, one without a card, is used as `signature.infer` finds it, which
+        is logged, and `overrides` correct that. `cuda` are options that hold only if the session is on CUDA.
 
         Raises:
             ModelError: no such model, or a file that holds no generator.
@@ -81,6 +83,7 @@ class Generator:
                 raise UsageError(f"{path} has a card that says how it is used: leave the --model-… options out")
             return cls(session, ModelCard.from_metadata(session.metadata, origin=str(path)))
         signature = infer(session, overrides, origin=str(path))
+        logger.info("model: no card in %s, inferred %s", model, signature.describe())
         card = ModelCard.of_foreign(path.stem, signature.z_shape[0], signature.image_shape)
         return cls(session, card, signature)
 
@@ -110,6 +113,14 @@ class Generator:
         """The CPU threads of the session."""
         return self._open().threads
 
+    def latents(self, seeds: Iterable[int], *, truncation: float = 1.0) -> Latents:
+        """The latents of seeds, which this model takes: float32 [len(seeds), z_dim]. `truncation` is as in `sample`.
+
+        Raises:
+            UsageError: a seed outside of 0 … 2³²−1, or a truncation outside of 0 … 1.
+        """
+        return latents.truncate(latents.from_seeds(seeds, self.card.z_dim), truncation)
+
     def sample(
         self,
         n: int = 1,
@@ -127,13 +138,7 @@ class Generator:
             UsageError: `n` or `batch_size` below 1, a seed outside of 0 … 2³²−1, or a truncation outside of 0 … 1.
         """
         wanted = Seeds.starting(seed, n) if seeds is None else list(seeds)
-        height, width = self.card.image_shape[1:]
-        images = np.empty((len(wanted), height, width, self.card.image_shape[0]), np.uint8)
-        done = 0
-        for batch in self.stream(wanted, truncation=truncation, batch_size=batch_size):
-            images[done : done + len(batch)] = batch
-            done += len(batch)
-        return images
+        return self._together(self.stream(wanted, truncation=truncation, batch_size=batch_size), len(wanted))
 
     def stream(
         self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int | None = None
@@ -144,17 +149,17 @@ class Generator:
             UsageError: as `sample`.
         """
         batch_size = self._batch_size(batch_size)
-        latents.truncate(np.zeros((0, self.card.z_dim), np.float32), truncation)  # refuse it now, not in the loop
+        latents.check_truncation(truncation)  # now, not in the loop
         return self._stream(iter(seeds), truncation, batch_size)
 
     def _stream(self, seeds: Iterator[int], truncation: float, batch_size: int) -> Iterator[Images]:
         while batch := list(islice(seeds, batch_size)):
-            yield self._run(latents.truncate(latents.from_seeds(batch, self.card.z_dim), truncation))
+            yield self._run(self.latents(batch, truncation=truncation))
 
     def pairs(
         self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int | None = None
     ) -> Iterator[tuple[int, Images]]:
-        """Each seed with its image uint8 [H, W, C], lazily, as `sinks` take them.
+        """Each seed with its image uint8 [H, W, C], lazily, as sinks take them.
 
         Raises:
             UsageError: as `sample`.
@@ -164,32 +169,62 @@ class Generator:
         return zip(names, chain.from_iterable(batches), strict=True)
 
     def interpolate(
-        self, seed_a: int, seed_b: int, *, steps: int = 8, mode: Mode = "slerp", batch_size: int | None = None
+        self,
+        *seeds: int,
+        steps: int = 8,
+        mode: Mode = "slerp",
+        truncation: float = 1.0,
+        batch_size: int | None = None,
     ) -> Images:
-        """`steps` images from that of one seed to that of another, ends included: uint8 [steps, H, W, C].
+        """The images from that of one seed to that of the next, `steps` for each two, ends included.
+
+        Two seeds give uint8 [steps, H, W, C], and each further one steps − 1 more.
 
         Raises:
-            UsageError: fewer than 2 steps, an unknown mode, or a seed outside of 0 … 2³²−1.
+            UsageError: fewer than 2 seeds or steps, an unknown mode, or as `sample`.
         """
-        a, b = latents.from_seeds([seed_a, seed_b], self.card.z_dim)
-        return self(latents.interpolate(a, b, steps, mode), batch_size=batch_size)
+        path = latents.through(self.latents(seeds, truncation=truncation), steps, mode)
+        return self(path, batch_size=batch_size)
 
-    def edit(self, seed: int, direction: int, amounts: Sequence[float], *, batch_size: int | None = None) -> Images:
+    def walk(
+        self, seeds: Iterable[int], *, frames: int = 144, truncation: float = 1.0, batch_size: int | None = None
+    ) -> Iterator[Images]:
+        """The `frames` of an endless animation that passes the images of `seeds`, lazily: each uint8 [H, W, C].
+
+        The frame after the last is the first one; `latents.loop` is the path.
+
+        Raises:
+            UsageError: fewer than 2 seeds, fewer frames than seeds, or as `sample`.
+        """
+        return self.frames(latents.loop(self.latents(seeds, truncation=truncation), frames), batch_size=batch_size)
+
+    def edit(
+        self,
+        seed: int,
+        direction: int | None,
+        amounts: Sequence[float],
+        *,
+        truncation: float = 1.0,
+        batch_size: int | None = None,
+    ) -> Images:
         """The image of `seed` moved along one of the card's directions: uint8 [len(amounts), H, W, C].
 
-        An amount is a length in latent space, where a latent value has a standard deviation of 1; 0 is the
-        seed's own image, and −3 to 3 keeps images within what the generator knows. Shen & Zhou 2021, equation 1.
+        With None it is moved along each of them, and the rows follow each other. An amount is a length in latent space,
+        where a latent value has a standard deviation of 1; 0 is the seed's own image, and −3 to 3 keeps images within
+        what the generator knows. Shen & Zhou 2021, equation 1.
 
         Raises:
-            UsageError: the model has no such direction, no amounts, or one that is not finite.
+            UsageError: the model has no such direction, no amounts, one that is not finite, or as `sample`.
         """
         count = len(self.card.directions)
-        if not 0 <= direction < count:
-            allowed = f"it has 0 to {count - 1}" if count else "it has none: export it again with this version"
-            raise UsageError(f"{self.card.name} has no direction {direction}: {allowed}")
-        (z,) = latents.from_seeds([seed], self.card.z_dim)
-        vector = np.array(self.card.directions[direction], np.float32)
-        return self(z + np.outer(np.asarray(amounts, np.float32), vector), batch_size=batch_size)
+        if not count:
+            raise UsageError(f"{self.card.name} has no directions to edit along: export it again with this version")
+        if direction is not None and not 0 <= direction < count:
+            raise UsageError(f"direction is {direction} and must be from 0 to {count - 1} for {self.card.name}")
+        chosen = self.card.directions if direction is None else self.card.directions[direction : direction + 1]
+        lengths, vectors = np.asarray(amounts, np.float32), np.array(chosen, np.float32)
+        moves = np.concatenate([np.outer(lengths, vector) for vector in vectors])
+        return self(self.latents([seed], truncation=truncation) + moves, batch_size=batch_size)
 
     def __call__(self, z: Latents, *, batch_size: int | None = None) -> Images:
         """The images of latents [N, z_dim], which become float32: uint8 [N, H, W, C].
@@ -197,24 +232,23 @@ class Generator:
         Raises:
             UsageError: another shape, a value that is not finite, or `batch_size` below 1.
         """
-        return np.stack(list(self.frames(z, batch_size=batch_size)))
+        z = self._checked(z, axes=(2,))
+        return self._together(self._batches(z, self._batch_size(batch_size)), len(z))
 
     def frames(self, z: Latents, *, batch_size: int | None = None) -> Iterator[Images]:
-        """The image uint8 [H, W, C] of each of the latents [N, z_dim], lazily, as `motion.save` takes them.
+        """The image uint8 [H, W, C] of each of the latents [N, z_dim], lazily, as `save_animation` takes them.
+
+        Of latents [N, K, z_dim] each frame is a grid of K images, so that K paths are seen side by side.
 
         Raises:
             UsageError: as a call.
         """
-        batch_size = self._batch_size(batch_size)
-        z = np.asarray(z, np.float32)
-        if z.ndim != 2 or z.shape[1] != self.card.z_dim or len(z) == 0:
-            raise UsageError(
-                f"latents have the shape {list(z.shape)}, and {self.card.name} takes [N, {self.card.z_dim}]"
-            )
-        if not np.isfinite(z).all():
-            raise UsageError("latents hold values that are not finite: a latent is made of ordinary numbers")
-        batches = (self._run(z[start : start + batch_size]) for start in range(0, len(z), batch_size))
-        return chain.from_iterable(batches)
+        z = self._checked(z, axes=(2, 3))
+        batches = self._batches(z.reshape(-1, self.card.z_dim), self._batch_size(batch_size))
+        images = chain.from_iterable(batches)
+        if z.ndim == 2:
+            return _Frames(images, len(z))
+        return _Frames((grid(np.stack(list(islice(images, z.shape[1])))) for _ in range(len(z))), len(z))
 
     def close(self) -> None:
         """Let go of the session and its memory; the generator can't be used after that."""
@@ -228,17 +262,49 @@ class Generator:
     ) -> None:
         self.close()
 
+    def _checked(self, z: Latents, axes: tuple[int, ...]) -> Latents:
+        z = np.asarray(z, np.float32)
+        if z.ndim not in axes or z.shape[-1] != self.card.z_dim or z.size == 0:
+            wanted = " or ".join(f"[{'N, K, ' if n == 3 else 'N, '}{self.card.z_dim}]" for n in axes)
+            raise UsageError(f"latents have the shape {list(z.shape)} and must have {wanted} for {self.card.name}")
+        if not np.isfinite(z).all():
+            raise UsageError("latents hold values that are not finite and must hold ordinary numbers")
+        return z
+
+    def _batches(self, z: Latents, batch_size: int) -> Iterator[Images]:
+        return (self._run(z[start : start + batch_size]) for start in range(0, len(z), batch_size))
+
+    def _together(self, batches: Iterator[Images], n: int) -> Images:
+        channels, height, width = self.card.image_shape
+        images = np.empty((n, height, width, channels), np.uint8)
+        done = 0
+        for batch in batches:
+            images[done : done + len(batch)] = batch
+            done += len(batch)
+        return images
+
     def _run(self, z: Latents) -> Images:
         return self.signature.run(self._open(), z)
 
     def _batch_size(self, asked: int | None) -> int:
-        if asked is None:
-            return max(self._open().buckets, default=BATCH_SIZE)
-        if asked < 1:
-            raise UsageError(f"batch_size is {asked}: at least 1")
-        return asked
+        return batch_size_for(self._open().buckets, asked)
 
     def _open(self) -> Session:
         if self._session is None:
             raise UsageError("the generator is closed: load it again")
         return self._session
+
+
+class _Frames(Iterator[Images]):
+    """Frames that are made as they are asked for, of which it is known how many will come."""
+
+    def __init__(self, frames: Iterator[Images], count: int) -> None:
+        self._frames, self._left = frames, count
+
+    def __next__(self) -> Images:
+        frame = next(self._frames)
+        self._left -= 1
+        return frame
+
+    def __length_hint__(self) -> int:
+        return self._left

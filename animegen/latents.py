@@ -1,4 +1,4 @@
-"""From seeds to latents, and the ways between two latents. Arrays in, arrays out; numpy only."""
+"""From seeds to latents, and the paths between latents. Arrays in, arrays out; numpy only."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def interpolate(a: Latents, b: Latents, steps: int, mode: Mode = "slerp") -> Lat
         UsageError: fewer than 2 steps, or an unknown mode.
     """
     if steps < 2:
-        raise UsageError(f"steps is {steps}: an interpolation has at least its 2 ends")
+        raise UsageError(f"steps is {steps} and must be at least 2: an interpolation includes its ends")
     t = np.linspace(0, 1, steps)
     if mode == "slerp":
         return slerp(a, b, t)
     if mode == "lerp":
         return lerp(a, b, t)
-    raise UsageError(f"mode {mode!r} is unknown: slerp or lerp")
+    raise UsageError(f"mode is {mode!r} and must be slerp or lerp")
 
 
 def through(stops: Latents, steps: int, mode: Mode = "slerp") -> Latents:
@@ -96,9 +96,14 @@ def through(stops: Latents, steps: int, mode: Mode = "slerp") -> Latents:
         UsageError: fewer than 2 stops or steps, or an unknown mode.
     """
     if len(stops) < 2:
-        raise UsageError(f"an interpolation has at least 2 seeds, and {len(stops)} was given")
+        raise UsageError(f"an interpolation has {len(stops)} stops and must have at least 2")
     legs = [interpolate(a, b, steps, mode)[1:] for a, b in pairwise(stops)]
     return np.concatenate([stops[:1], *legs])
+
+
+def there_and_back(path: Latents) -> Latents:
+    """A path [steps, …] and its way back without the ends, so that its repeats don't jump: [2·steps − 2, …]."""
+    return np.concatenate([path, path[-2:0:-1]])
 
 
 def loop(stops: Latents, frames: int) -> Latents:
@@ -113,9 +118,9 @@ def loop(stops: Latents, frames: int) -> Latents:
     """
     n = len(stops)
     if n < 2:
-        raise UsageError(f"a loop needs at least 2 stops, and {n} was given")
+        raise UsageError(f"a loop has {n} stops and must have at least 2")
     if frames < n:
-        raise UsageError(f"a loop of {frames} frames can't pass {n} stops: ask for more frames")
+        raise UsageError(f"frames is {frames} and must be at least {n}, one for each stop")
     points = stops.astype(np.float64)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     position = np.arange(frames) * n / frames
@@ -125,8 +130,8 @@ def loop(stops: Latents, frames: int) -> Latents:
     weights = np.stack([-t3 + 2 * t2 - t, 3 * t3 - 5 * t2 + 2, -3 * t3 + 4 * t2 + t, t3 - t2], axis=1) / 2
     path = np.einsum("fk,fkz->fz", weights, points[around])
     wanted = np.einsum("fk,fkz->fz", weights, lengths[around])
-    found = np.linalg.norm(path, axis=1, keepdims=True)
-    return np.asarray(path * np.divide(wanted, found, out=np.ones_like(found), where=found > 0), np.float32)
+    actual = np.linalg.norm(path, axis=1, keepdims=True)
+    return np.asarray(path * np.divide(wanted, actual, out=np.ones_like(actual), where=actual > 0), np.float32)
 
 
 def bilinear(corners: Latents, rows: int, columns: int) -> Latents:
@@ -138,7 +143,7 @@ def bilinear(corners: Latents, rows: int, columns: int) -> Latents:
         UsageError: not 4 corners, or fewer than 2 rows or columns.
     """
     if len(corners) != 4:
-        raise UsageError(f"a sheet has 4 corners, and {len(corners)} were given")
+        raise UsageError(f"a sheet has {len(corners)} corners and must have 4")
     left = interpolate(corners[0], corners[2], rows)
     right = interpolate(corners[1], corners[3], rows)
     return np.concatenate([interpolate(a, b, columns) for a, b in zip(left, right, strict=True)])
@@ -152,8 +157,17 @@ def truncate(z: Latents, truncation: float) -> Latents:
     ones of many dimensions all have nearly the same length. docs/metrics.md has what it does to the shipped models.
 
     Raises:
+        UsageError: as `check_truncation`.
+    """
+    check_truncation(truncation)
+    return z if truncation == 1 else np.asarray(z * np.float32(truncation), np.float32)
+
+
+def check_truncation(truncation: float) -> None:
+    """Refuse a ψ that is no share of a latent's length.
+
+    Raises:
         UsageError: ψ outside of 0 … 1.
     """
     if not 0 <= truncation <= 1:
-        raise UsageError(f"truncation is {truncation}: it lies between 0 (one image for all) and 1 (none)")
-    return z if truncation == 1 else np.asarray(z * np.float32(truncation), np.float32)
+        raise UsageError(f"truncation is {truncation} and must be from 0 (one image for all) to 1 (none)")

@@ -24,7 +24,7 @@ def bench(batch_sizes: str, seconds: float, as_json: bool, source: Source) -> No
     """
     sizes = [int(text) for text in batch_sizes.split(",") if text.strip().isdecimal()]
     if len(sizes) != batch_sizes.count(",") + 1 or not all(0 < size <= 4096 for size in sizes):
-        raise UsageError(f"--batch-sizes {batch_sizes} can't be read: write numbers from 1 to 4096, as in 1,8,32")
+        raise UsageError(f"--batch-sizes is {batch_sizes} and must be numbers from 1 to 4096, as in 1,8,32")
 
     from animegen.checks import bench as rooms
 

@@ -6,7 +6,7 @@ import re
 
 import click
 
-from animegen.cli.options import SEED, Source, json_option, model_options, out_option
+from animegen.cli.options import SEED, Source, json_option, model_options, out_option, truncation_option
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
@@ -16,7 +16,7 @@ def _range(text: str) -> tuple[float, float]:
     number = r"([-+]?(?:\d+\.?\d*|\.\d+))"
     match = re.fullmatch(f"{number}:{number}", text)
     if match is None:
-        raise click.BadParameter(f"{text!r} is no range: write two numbers such as -3:3")
+        raise click.BadParameter(f"{text!r} must be two numbers, such as -3:3")
     return float(match[1]), float(match[2])
 
 
@@ -29,6 +29,7 @@ def _range(text: str) -> tuple[float, float]:
 @out_option("edit.png", "A .png, .jpg or .webp file, or - for stdout.")
 @click.option("--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="Of stdout.")
 @json_option
+@truncation_option
 @model_options
 def edit(
     seed: int,
@@ -39,6 +40,7 @@ def edit(
     out: str,
     form: str,
     as_json: bool,
+    truncation: float,
     source: Source,
 ) -> None:
     """Change one image along directions that the generator itself has: hair, background, pose.
@@ -57,17 +59,17 @@ def edit(
         raise UsageError("edit takes either --direction with a number or --all")
     output = Output(out, form, as_json)
     output.check_still()
-    amounts = np.linspace(*span, steps).tolist()
     with source.load() as generator:
-        # Without directions --all asks for the first, whose absence is an error that says what to do.
-        chosen = [direction] if direction is not None else list(range(max(1, len(generator.card.directions))))
-        rows = [generator.edit(seed, number, amounts, batch_size=source.batch_size) for number in chosen]
+        chosen = list(range(len(generator.card.directions))) if direction is None else [direction]
+        output.check_grid(generator, max(1, len(chosen)) * steps, steps)
+        amounts = np.linspace(*span, steps).tolist()
+        images = generator.edit(seed, direction, amounts, truncation=truncation, batch_size=source.batch_size)
         facts = {
-            "images": len(rows) * steps,
+            "images": len(images),
             "seeds": [seed],
             "directions": chosen,
             "amounts": amounts,
             "model": generator.card.name,
             "device": generator.device,
         }
-    output.still(grid(np.concatenate(rows), columns=steps), facts)
+    output.still(grid(images, columns=steps), facts)

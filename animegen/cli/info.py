@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from animegen.cli.console import print_json, say
+from animegen.cli.console import print_json
 from animegen.model.catalog import DEFAULT
 
 
@@ -22,8 +22,6 @@ def info(model: str, as_json: bool, markdown: bool) -> None:
 
     with Generator.load(model, device="cpu") as generator:
         card = generator.card
-        if generator.is_foreign:
-            say(f"model: no card in {model}, inferred {generator.signature.describe()}")
     if as_json:
         print_json(card.to_json())
     elif markdown:

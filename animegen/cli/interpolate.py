@@ -68,45 +68,43 @@ def interpolate(
     """
     ways = _ways(seed_a, seed_b, seeds, corners)
     output = Output(out, form, as_json)
-    if output.moves:
-        if corners is not None:
-            raise UsageError(f"--corners makes a sheet, and {out} is an animation: name a .png or .jpg")
-        output.check_motion(fps)
-    else:
+    if not output.moves:
         output.check_still()
+    elif corners is not None:
+        raise UsageError(f"--corners makes a sheet, and {out} is an animation: name a .png or .jpg")
+    else:
+        output.check_motion(fps, scale)
 
     import numpy as np
 
     from animegen import latents
-    from animegen.images.stills import check_sheet, columns_for, grid
+    from animegen.images.stills import grid
 
+    rows = steps if corners is not None else len(ways)
+    columns = steps if corners is not None else (len(ways[0]) - 1) * (steps - 1) + 1
+    frames = 2 * columns - 2  # there and back
     with source.load() as generator:
-        stops = [latents.truncate(latents.from_seeds(way, generator.card.z_dim), truncation) for way in ways]
-        if corners is not None:
-            rows = [latents.bilinear(stops[0], steps, steps)]
-            columns = steps
+        if output.moves:
+            output.check_frames(generator, frames, fps, scale, ways=len(ways))
         else:
-            rows = [latents.through(way, steps, mode) for way in stops]
-            columns = len(rows[0])
-        n = sum(map(len, rows))
+            output.check_grid(generator, rows * columns, columns)
+        stops = [generator.latents(way, truncation=truncation) for way in ways]
         facts = {
-            "images": n,
-            "seeds": [list(way) for way in ways],
+            "images": rows * columns,
+            "seeds": ways,
             "mode": mode,
             "model": generator.card.name,
             "device": generator.device,
         }
-        if not output.moves:
-            check_sheet(n, columns, generator.card.image_shape)
-            faces = np.concatenate([generator(row, batch_size=source.batch_size) for row in rows])
-            output.still(grid(faces, columns=columns), facts)
-            return
-        # There and back: an endless animation has no jump then.
-        there = [*range(columns), *range(columns - 2, 0, -1)]
-        together = np.stack(rows, axis=1)[there]  # [frames, ways, z_dim]
-        across = columns_for(len(rows))
-        frames = (grid(generator(z, batch_size=source.batch_size), columns=across) for z in together)
-        output.motion(frames, len(there), fps, scale, facts)
+        if corners is not None:
+            paths = [latents.bilinear(stops[0], rows, columns)]
+        else:
+            paths = [latents.through(way, steps, mode) for way in stops]
+        if output.moves:
+            together = latents.there_and_back(np.stack(paths, axis=1))
+            output.motion(generator.frames(together, batch_size=source.batch_size), frames, fps, scale, facts)
+        else:
+            output.still(grid(generator(np.concatenate(paths), batch_size=source.batch_size), columns), facts)
 
 
 def _ways(seed_a: tuple[int, ...], seed_b: tuple[int, ...], seeds: str | None, corners: str | None) -> list[list[int]]:
@@ -117,12 +115,12 @@ def _ways(seed_a: tuple[int, ...], seed_b: tuple[int, ...], seeds: str | None, c
     if corners is not None:
         four = Seeds.parse(corners)
         if len(four) != 4:
-            raise UsageError(f"--corners {corners} names {len(four)} seeds: a sheet has 4 corners")
+            raise UsageError(f"--corners {corners} has {len(four)} seeds and must have 4")
         return [list(four)]
     if seeds is not None:
         stops = Seeds.parse(seeds)
         if not 2 <= len(stops) <= 1000:
-            raise UsageError(f"--seeds {seeds} names {len(stops)} seeds: a way has 2 to 1000 stops")
+            raise UsageError(f"--seeds {seeds} has {len(stops)} stops and must have from 2 to 1000")
         return [list(stops)]
     if len(seed_a) != len(seed_b):
         raise UsageError(f"{len(seed_a)} --seed-a and {len(seed_b)} --seed-b were given: each way needs both")

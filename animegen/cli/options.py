@@ -46,7 +46,7 @@ class Source:
     cuda: dict[str, Any]
 
     def load(self, *, quiet: bool = False) -> Generator:
-        """The generator. What was chosen or inferred goes to stderr: the device of `auto`, a foreign model's use.
+        """The generator; which device `auto` took goes to stderr.
 
         `quiet` leaves the device out, where an extractor's was told already.
         """
@@ -65,8 +65,6 @@ class Source:
         )
         if self.device == "auto" and not quiet:
             say(f"device: {generator.device} ({generator.device_reason})")
-        if generator.is_foreign:
-            say(f"model: no card in {self.model}, inferred {generator.signature.describe()}")
         return generator
 
 

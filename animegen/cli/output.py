@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animegen.cli.console import print_json, progress_bar, say, stop_on_signals, write_stdout
+from animegen.cli.console import print_json, progress_shown, say, stop_on_signals, write_stdout
 from animegen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,11 +26,16 @@ _STDOUT = "-"
 
 @dataclass
 class Output:
-    """`--out`, `--format` and `--json` of one command, and the time since it began."""
+    """`--out`, `--format` and `--json` of one command, and the time since it began.
+
+    Attributes:
+        takes_folders: whether the command can store images one by one too, which advice then names.
+    """
 
     name: str
     form: str
     as_json: bool
+    takes_folders: bool = False
     _began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -45,65 +50,78 @@ class Output:
     @property
     def takes_many(self) -> bool:
         """Whether this is a folder, a .zip or an .npz, which hold images one by one."""
+        from animegen.images.formats import STILLS
         from animegen.images.sinks import SUFFIXES
-        from animegen.images.stills import FORMATS
 
         suffix = self.path.suffix.lower()
-        is_folder = self.name.endswith(("/", os.sep)) or (self.path.is_dir() and suffix not in FORMATS)
+        is_folder = self.name.endswith(("/", os.sep)) or (self.path.is_dir() and suffix not in STILLS)
         return self.name != _STDOUT and (is_folder or suffix in SUFFIXES)
 
     @property
     def moves(self) -> bool:
         """Whether this is an animation's name, for a command that makes stills too."""
-        from animegen.images.animation import SUFFIXES
+        from animegen.images.formats import ANIMATIONS
 
-        return self.path.suffix.lower() in SUFFIXES
+        return self.path.suffix.lower() in ANIMATIONS
 
     def check_still(self) -> None:
         """Refuse, before any work, a picture that can't be written."""
-        from animegen.files import check_parent
-        from animegen.images.stills import format_of
+        from animegen.images.formats import still_format
 
         try:
-            format_of(self.path)
+            still_format(self.path)
         except UsageError as error:
-            hint = "" if self.path.suffix else f"; for a folder write {self.name}/"
+            hint = f"; for a folder write {self.name}/" if self.takes_folders and not self.path.suffix else ""
             raise UsageError(f"{error}{hint}") from error
-        if self.name != _STDOUT:
-            check_parent(self.path)
+        self._check_parent()
 
-    def check_motion(self, fps: float) -> None:
+    def check_grid(self, generator: Generator, n: int, columns: int | None, *, labels: bool = False) -> None:
+        """Refuse, before any image is made, a grid of `n` of them that the picture's format can't hold."""
+        from animegen.images.stills import check_grid
+
+        try:
+            check_grid(n, columns, _shape(generator), self.path.suffix[1:], labels=labels)
+        except UsageError as error:
+            hint = ", or for a folder/, a .zip or an .npz, which take any number" if self.takes_folders else ""
+            raise UsageError(f"{error}{hint}") from error
+
+    def check_motion(self, fps: float, scale: int) -> None:
         """Refuse, before any work, an animation that can't be written."""
-        from animegen.files import check_parent
-        from animegen.images.animation import check
+        from animegen.images.animation import check_animation
 
-        check(self.path, fps)
-        if self.name != _STDOUT:
-            check_parent(self.path)
+        check_animation(self.path, fps=fps, scale=scale)
+        self._check_parent()
+
+    def check_frames(self, generator: Generator, frames: int, fps: float, scale: int, *, ways: int = 1) -> None:
+        """Refuse, before any image is made, frames of so many images side by side that the format can't hold."""
+        from animegen.images.animation import check_animation
+        from animegen.images.stills import grid_shape
+
+        shape = grid_shape(ways, None, _shape(generator))
+        check_animation(self.path, fps=fps, scale=scale, frames=frames, shape=shape)
 
     def still(self, sheet: Images, facts: dict[str, Any]) -> None:
         """Write one picture."""
-        from animegen.images import stills as images
+        from animegen.images.stills import encode, save_image
 
         if self.name == _STDOUT:
-            write_stdout(images.encode(sheet, images.format_of(self.path)))
+            write_stdout(encode(sheet, self.form))
             return
-        images.save(sheet, self.path)
+        save_image(sheet, self.path)
         self._report({"width": sheet.shape[1], "height": sheet.shape[0], **facts})
 
     def motion(self, frames: Iterator[Images], total: int, fps: float, scale: int, facts: dict[str, Any]) -> None:
         """Write an animation of frames that come lazily."""
-        from animegen.images import animation as motion
+        from animegen.images.animation import save_animation
 
-        with progress_bar() as bar:
-            tracked = bar.track(frames, total=total, description=self.path.name)
+        with progress_shown():
             if self.name == _STDOUT:
                 with tempfile.TemporaryDirectory() as folder:
                     made = Path(folder) / self.path
-                    motion.save(tracked, made, fps=fps, scale=scale)
+                    save_animation(frames, made, fps=fps, scale=scale)
                     write_stdout(made.read_bytes())
                 return
-            motion.save(tracked, self.path, fps=fps, scale=scale)
+            save_animation(frames, self.path, fps=fps, scale=scale)
         self._report({"frames": total, "fps": fps, **facts})
 
     def many(
@@ -116,17 +134,17 @@ class Output:
         facts: dict[str, Any],
     ) -> int:
         """Make every missing image, with a bar; the first Ctrl-C finishes what is there. Returns the exit status."""
+        from animegen.progress import track
+
         made = 0
-        with stop_on_signals() as stop, progress_bar("speed") as bar, sink:
-            task = bar.add_task(self.path.name, total=len(seeds), speed="")
+        with stop_on_signals() as stop, progress_shown(), sink:
+            advance = track(self.path.name, len(seeds))
             wanted = sink.missing(seeds)
             pairs = generator.pairs(wanted, truncation=truncation, batch_size=batch_size)
             began = time.perf_counter()
-            with closing(sink.write(pairs)) as written:  # type: ignore[type-var]
-                for _ in written:
-                    made += 1
-                    speed = made / (time.perf_counter() - began)
-                    bar.update(task, completed=made, speed=f"{speed:,.0f} images/s")
+            with closing(sink.write(pairs)) as written:
+                for made, _ in enumerate(written, 1):
+                    advance(note=f"{made / (time.perf_counter() - began):,.0f} images/s")
                     if stop.requested:
                         break
         stopped = stop.requested and made < len(seeds)
@@ -137,6 +155,12 @@ class Output:
             say(f"stopped after {made} of {len(seeds)} images, which are whole{rest}")
         return STOPPED if stopped else 0
 
+    def _check_parent(self) -> None:
+        from animegen.files import check_parent
+
+        if self.name != _STDOUT:
+            check_parent(self.path)
+
     def _report(self, facts: dict[str, Any]) -> None:
         seconds = time.perf_counter() - self._began
         if self.as_json:
@@ -144,3 +168,9 @@ class Output:
         else:
             what = "frames" if "frames" in facts else "images"
             say(f"{self.name}: {facts[what]} {what} in {seconds:.2f} s")
+
+
+def _shape(generator: Generator) -> tuple[int, int, int]:
+    """Of one image as an array."""
+    channels, height, width = generator.card.image_shape
+    return height, width, channels

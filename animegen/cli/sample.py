@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
 def _columns_and_rows(text: str) -> tuple[int, int]:
     """The two numbers of such as 8x4."""
-    columns, _, rows = text.lower().partition("x")
-    if not (columns.isdecimal() and rows.isdecimal() and int(columns) and int(rows)):
-        raise click.BadParameter(f"{text!r} is no grid: write columns and rows, such as 8x4")
-    return int(columns), int(rows)
+    match = re.fullmatch(r"([1-9]\d{0,8})x([1-9]\d{0,8})", text.lower(), re.ASCII)
+    if match is None:
+        raise click.BadParameter(f"{text!r} must be columns and rows, such as 8x4")
+    return int(match[1]), int(match[2])
 
 
 @click.command()
@@ -74,7 +75,7 @@ def sample(
              animegen sample --seeds 0-31,77 --grid 11x3 --labels --out grid.png
              animegen sample --n 10000 --out faces/
     """
-    output = Output(out, form, as_json)
+    output = Output(out, form, as_json, takes_folders=True)
     cells = grid_size[0] * grid_size[1] if grid_size else None
     wanted = chosen_seeds(seeds, seed, n, cells or 64)
     if output.takes_many:
@@ -85,7 +86,7 @@ def sample(
         _refuse(out, "is one picture", {"--force": force, "--skip-existing": skip_existing})
         output.check_still()
         if cells is not None and len(wanted) > cells:
-            raise UsageError(f"--grid {grid_size[0]}x{grid_size[1]} has {cells} cells, fewer than {len(wanted)} images")  # type: ignore[index]
+            raise UsageError(f"--grid has {cells} cells and must have at least {len(wanted)}, one for each image")
     with source.load() as generator:
         facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
         if output.takes_many:
@@ -95,14 +96,12 @@ def sample(
             sink = open_sink(output.path, form=form, existing=existing)
             ctx.exit(output.many(sink, generator, wanted, truncation, source.batch_size, facts))
 
-        from animegen.images import stills as images
+        from animegen.images.stills import grid
 
         columns = grid_size[0] if grid_size else None
-        images.check_sheet(len(wanted), columns, generator.card.image_shape, images.format_of(output.path))
-        faces = generator.sample(seeds=wanted, truncation=truncation, batch_size=source.batch_size)
-    if labels:
-        faces = images.labelled(faces, [str(number) for number in wanted])
-    output.still(images.grid(faces, columns), facts)
+        output.check_grid(generator, len(wanted), columns, labels=labels)
+        images = generator.sample(seeds=wanted, truncation=truncation, batch_size=source.batch_size)
+    output.still(grid(images, columns, wanted if labels else None), facts)
 
 
 def _refuse(out: str, why: str, options: dict[str, bool]) -> None:

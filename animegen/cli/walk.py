@@ -22,7 +22,7 @@ from animegen.errors import UsageError
 @click.option("--seed", type=SEED, help="The first stop's seed; stop k has seed + k.  [default: 0]")
 @click.option("--stops", type=click.IntRange(2, 1000), help="How many stops.  [default: 6]")
 @click.option("--seeds", help="The stops' seeds, in place of --seed and --stops, such as 3,14,15.")
-@click.option("--frames", type=click.IntRange(2, 100_000), default=144, help="Frames of the whole loop.")
+@click.option("--frames", type=click.IntRange(min=2), default=144, help="Frames of the whole loop.")
 @out_option("walk.webp", "A .webp, .gif or .mp4 animation, or - for stdout.")
 @click.option("--format", "form", type=click.Choice(["webp", "gif", "mp4"]), default="webp", help="Of stdout.")
 @motion_options(fps=24)
@@ -49,13 +49,11 @@ def walk(
     """
     wanted = chosen_seeds(seeds, seed, stops, 6, count="--stops")
     if len(wanted) > 1000:
-        raise UsageError(f"a walk of {len(wanted)} stops: at most 1000")
+        raise UsageError(f"a walk has {len(wanted)} stops and must have at most 1000")
     output = Output(out, form, as_json)
-    output.check_motion(fps)
-
-    from animegen import latents
-
+    output.check_motion(fps, scale)
     with source.load() as generator:
-        path = latents.loop(latents.truncate(latents.from_seeds(wanted, generator.card.z_dim), truncation), frames)
+        output.check_frames(generator, frames, fps, scale)
         facts = {"seeds": str(wanted), "model": generator.card.name, "device": generator.device}
-        output.motion(generator.frames(path, batch_size=source.batch_size), frames, fps, scale, facts)
+        pictures = generator.walk(wanted, frames=frames, truncation=truncation, batch_size=source.batch_size)
+        output.motion(pictures, frames, fps, scale, facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from operator import length_hint
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +12,45 @@ from PIL import Image
 
 from animegen.errors import MissingPackageError, UsageError
 from animegen.files import replacing
+from animegen.images.formats import LARGEST_ANIMATION, MOST_FRAMES, animation_format
 from animegen.images.stills import Images, to_pillow
+from animegen.progress import track
 
-SUFFIXES = (".gif", ".webp", ".mp4")
 INSTALL_MP4 = "pip install 'animegen[mp4]'"
-_LARGEST_FPS = {".gif": 50, ".webp": 1000, ".mp4": 240}  # a GIF counts in hundredths; below 2 of them players crawl
 
 
-def check(path: Path, fps: float) -> None:
-    """Refuse, before any work, an animation that can't be written.
+def check_animation(
+    path: Path,
+    *,
+    fps: float = 24,
+    scale: int = 1,
+    frames: int = 1,
+    shape: tuple[int, int, int] = (1, 1, 3),
+) -> None:
+    """Refuse, before any work, an animation that can't be written: `frames` of the shape [H, W, C], enlarged `scale`×.
 
     Raises:
-        UsageError: an unknown extension, or a rate that the format can't hold.
+        UsageError: an unknown extension, or a rate, a size or a number of frames that the format can't hold.
         MissingPackageError: an MP4 without its encoder.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{path} has the extension {path.suffix!r}, and an animation is one of {', '.join(SUFFIXES)}")
-    if not 0 < fps <= _LARGEST_FPS[suffix]:
-        raise UsageError(f"fps is {fps:g}: a {suffix} takes more than 0 and at most {_LARGEST_FPS[suffix]}")
-    if suffix == ".mp4":
+    form = animation_format(path)
+    if not 0 < fps <= form.fps:
+        raise UsageError(f"fps is {fps:g} and must be more than 0 and at most {form.fps} for a {form.name}")
+    if scale < 1:
+        raise UsageError(f"scale is {scale} and must be at least 1")
+    if not 0 < frames <= MOST_FRAMES:
+        raise UsageError(f"an animation has {frames:,} frames and must have from 1 to {MOST_FRAMES:,}")
+    height, width = shape[0] * scale, shape[1] * scale
+    form.check_side(height, width, "a frame", "make it smaller or take another format")
+    needed = height * width * form.bytes_a_pixel * (frames if form.keeps_frames else 1)
+    if needed > LARGEST_ANIMATION:
+        other = ", or write an .mp4" if form.keeps_frames else ""
+        raise UsageError(
+            f"an animation of {frames:,} frames of {width:,}×{height:,} pixels takes {needed / 2**30:,.1f} GiB to "
+            f"encode as {form.name} and must take at most {LARGEST_ANIMATION / 2**30:g}: ask for fewer or smaller "
+            f"frames{other}"
+        )
+    if path.suffix.lower() == ".mp4":
         try:
             import av  # noqa: F401
         except ImportError as error:
@@ -39,18 +59,20 @@ def check(path: Path, fps: float) -> None:
             ) from error
 
 
-def save(frames: Iterable[Images], path: str | Path, *, fps: float = 24, scale: int = 1) -> None:
-    """Write frames uint8 [H, W, 3] as an endless animation; on an error nothing is left there.
+def save_animation(frames: Iterable[Images], path: str | Path, *, fps: float = 24, scale: int = 1) -> None:
+    """Write frames uint8 [H, W, C], all of one shape, as an endless animation; on an error nothing is left there.
 
-    `scale` enlarges each frame a whole number of times (bicubic). Frames may come lazily.
+    `scale` enlarges each frame a whole number of times (bicubic). Frames may come lazily, as `Generator.walk` makes
+    them; a GIF's or a WebP's encoder keeps them until the last.
 
     Raises:
-        UsageError, MissingPackageError: as `check`.
+        UsageError: no frames, frames of several shapes, or as `check_animation`.
+        MissingPackageError: an MP4 without its encoder.
         OutputError: the path can't be written.
     """
     path = Path(path)
-    check(path, fps)
-    pictures = (_enlarged(to_pillow(frame), scale) for frame in frames)
+    check_animation(path, fps=fps, scale=scale)
+    pictures = _pictures(frames, path, fps, scale)
     with replacing(path) as temporary:
         if path.suffix.lower() == ".mp4":
             _save_mp4(pictures, temporary, fps)
@@ -58,10 +80,26 @@ def save(frames: Iterable[Images], path: str | Path, *, fps: float = 24, scale: 
             _save_with_pillow(pictures, temporary, path.suffix.lower(), fps)
 
 
-def _enlarged(picture: Image.Image, scale: int) -> Image.Image:
-    if scale == 1:
-        return picture
-    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
+def _pictures(frames: Iterable[Images], path: Path, fps: float, scale: int) -> Iterator[Image.Image]:
+    """The frames as Pillow has them, enlarged, and each checked before it is encoded."""
+    total = length_hint(frames)
+    advance = track(path.name, total or None)
+    shape: tuple[int, ...] = ()
+    count = 0
+    for count, frame in enumerate(frames, 1):
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            raise UsageError(f"frame {count} is {list(frame.shape)} and must be {list(shape)}, as the first is")
+        picture = to_pillow(frame)
+        check_animation(path, fps=fps, scale=scale, frames=max(count, total), shape=frame.shape)
+        yield (
+            picture
+            if scale == 1
+            else picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
+        )
+        advance()
+    if not count:
+        raise UsageError("an animation has 0 frames and must have at least one")
 
 
 def _save_with_pillow(pictures: Iterator[Image.Image], path: Path, suffix: str, fps: float) -> None:

@@ -14,7 +14,7 @@ import zlib
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +25,8 @@ import numpy as np
 
 from animegen.errors import DataError, OutputError, UsageError
 from animegen.files import check_parent, replacing
-from animegen.images.stills import FORMATS, Images, encode
+from animegen.images.formats import STILLS
+from animegen.images.stills import Images, encode
 from animegen.runtime.machine import available_cpus
 
 Existing = Literal["refuse", "overwrite", "skip"]
@@ -51,7 +52,7 @@ class Sink(ABC):
         """Those of `seeds` that are still to be made, in their order."""
 
     @abstractmethod
-    def write(self, pairs: Pairs) -> Iterator[int]:
+    def write(self, pairs: Pairs) -> Generator[int, None, None]:
         """Store images uint8 [H, W, C] with their seeds; yields each seed once its image is stored."""
 
     def finish(self) -> None:  # noqa: B027 (a folder has nothing to finish)
@@ -97,7 +98,7 @@ class Folder(Sink):
             raise OutputError(f"{self._target(there)} is there already: skip or overwrite what exists, or name another")
         return seeds
 
-    def write(self, pairs: Pairs) -> Iterator[int]:
+    def write(self, pairs: Pairs) -> Generator[int, None, None]:
         """Write one picture after the other."""
         for seed, data in encode_ahead(pairs, self._form):
             # A picture is made again from its seed in milliseconds: no flush for each, which took 15 % longer.
@@ -148,7 +149,7 @@ class Zip(Sink):
         """Those whose picture the zip doesn't hold yet."""
         return (seed for seed in seeds if seed not in self._there)
 
-    def write(self, pairs: Pairs) -> Iterator[int]:
+    def write(self, pairs: Pairs) -> Generator[int, None, None]:
         """Add one picture after the other; a seed that comes twice is stored once."""
         for seed, data in encode_ahead(pairs, self._form):
             if seed not in self._there:
@@ -188,7 +189,7 @@ class Npz(Sink):
         """All of them."""
         return seeds
 
-    def write(self, pairs: Pairs) -> Iterator[int]:
+    def write(self, pairs: Pairs) -> Generator[int, None, None]:
         """Add one row after the other."""
         for seed, image in pairs:
             self._shape = image.shape
@@ -217,8 +218,8 @@ def open_sink(path: str | Path, *, form: str = "png", existing: Existing = "refu
         UsageError: an unknown picture format, or an .npz that would have to go on.
         OutputError, DataError: as the sinks.
     """
-    if f".{form}" not in FORMATS:
-        raise UsageError(f"format {form!r} is unknown: {', '.join(name[1:] for name in FORMATS)}")
+    if f".{form}" not in STILLS:
+        raise UsageError(f"form is {form!r} and must be {', '.join(name[1:] for name in STILLS)}")
     path = Path(path)
     if path.suffix.lower() == ".zip":
         return Zip(path, form=form, existing=existing)
@@ -235,7 +236,7 @@ def encode_ahead(pairs: Pairs, form: str, workers: int | None = None) -> Iterato
     waiting: deque[tuple[int, Future[bytes]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
         for seed, image in pairs:
-            waiting.append((seed, pool.submit(encode, image, FORMATS[f".{form}"])))
+            waiting.append((seed, pool.submit(encode, image, form)))
             if len(waiting) > _WAITING * workers:
                 yield _taken(waiting)
         while waiting:

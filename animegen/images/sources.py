@@ -63,8 +63,7 @@ class Source:
                 continue
             try:
                 yield _decode(data)
-            # Pillow's decoders raise errors of many kinds on damaged files, SyntaxError among them.
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (Pillow's decoders raise any kind, SyntaxError among them)
                 yield Broken(name, _reason(error))
 
     def _files(self) -> Iterator[tuple[str, bytes | Broken]]:

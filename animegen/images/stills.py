@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,28 +15,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from animegen.errors import UsageError
 from animegen.files import replacing
+from animegen.images.formats import LARGEST_PICTURE, still_format
 
 Images = NDArray[np.uint8]
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 GAP = 2  # pixels between the images of a grid: enough to tell neighbours apart at 64×64
-_LABEL = 12  # height of a label's strip
-_LARGEST_SHEET = 2**28  # bytes of a grid: 256 MiB, some 20,000 images of 64×64
-_LARGEST_SIDES = {"JPEG": 65_535, "WEBP": 16_383}  # what the formats themselves can hold
+LABEL = 12  # height of a label's strip
 _PAPER = 255  # the grid's background: white, as on the page that it will stand on
-
-
-def format_of(path: Path) -> str:
-    """Pillow's name of the picture format that the extension of `path` stands for.
-
-    Raises:
-        UsageError: an unknown extension; the known ones are named.
-    """
-    try:
-        return FORMATS[path.suffix.lower()]
-    except KeyError:
-        given = f"the extension {path.suffix!r}" if path.suffix else "a name without an extension"
-        raise UsageError(f"{path} has {given}, and a picture is one of {', '.join(FORMATS)}") from None
+_OPTIONS: dict[str, dict[str, Any]] = {
+    # Full colours everywhere: at 64 pixels a subsampled colour is an eye's whole iris.
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+}
 
 
 def columns_for(n: int) -> int:
@@ -43,91 +34,126 @@ def columns_for(n: int) -> int:
     return math.ceil(math.sqrt(n))
 
 
-def grid(images: Images, columns: int | None = None) -> Images:
-    """Lay uint8 [N, H, W, C] out row by row as one picture: uint8 [rows·H + gaps, columns·W + gaps, C].
-
-    Cells left over in the last row stay white. Without `columns` the grid is as square as can be.
+def grid_shape(
+    n: int, columns: int | None, image_shape: tuple[int, int, int], *, labels: bool = False
+) -> tuple[int, int, int]:
+    """The shape [H, W, C] of the grid of `n` images [H, W, C], before any of them is made.
 
     Raises:
-        UsageError: no images, or fewer than one column.
+        UsageError: no images, fewer than one column, or a grid of more than 256 MiB.
     """
-    n, height, width, channels = images.shape
-    if n == 0:
-        raise UsageError("a grid needs at least one image")
-    if columns is None:
-        columns = columns_for(n)
-    if columns < 1:
-        raise UsageError(f"columns is {columns}: a grid has at least one")
-    columns = min(columns, n)
-    rows = math.ceil(n / columns)
-    shape = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels)
-    sheet = np.full(shape, _PAPER, dtype=np.uint8)
+    if n < 1:
+        raise UsageError(f"a grid has {n} images and must have at least one")
+    if columns is not None and columns < 1:
+        raise UsageError(f"columns is {columns} and must be at least 1")
+    height, width, channels = image_shape
+    across = min(columns or columns_for(n), n)
+    cell = height + (LABEL if labels else 0) + GAP
+    shape = (math.ceil(n / across) * cell - GAP, across * (width + GAP) - GAP, channels)
+    if math.prod(shape) > LARGEST_PICTURE:
+        raise UsageError(
+            f"the grid of {n:,} images is {shape[1]:,}×{shape[0]:,} pixels and must take at most "
+            f"{LARGEST_PICTURE // 2**20} MiB: ask for fewer images"
+        )
+    return shape
+
+
+def check_grid(
+    n: int, columns: int | None, image_shape: tuple[int, int, int], form: str = "PNG", *, labels: bool = False
+) -> None:
+    """Refuse a grid of `n` images [H, W, C] that the format can't hold, before any of them is made.
+
+    Raises:
+        UsageError: as `grid_shape` and `encode`.
+    """
+    height, width, _ = grid_shape(n, columns, image_shape, labels=labels)
+    still_format(_as_path(form)).check_side(height, width, f"the grid of {n:,} images", "ask for fewer images")
+
+
+def grid(images: Images, columns: int | None = None, labels: Sequence[object] | None = None) -> Images:
+    """Lay uint8 [N, H, W, C] out row by row as one picture: uint8 [rows·H + gaps, columns·W + gaps, C].
+
+    Cells left over in the last row stay white. Without `columns` the grid is as square as can be. `labels`, one an
+    image, stand under their images, black on white; one that is wider than its image is made smaller until it fits.
+
+    Raises:
+        UsageError: no images or none of that shape, fewer than one column, a grid of more than 256 MiB, or another
+            number of labels than of images.
+    """
+    _check_pixels(images, "[N, H, W, 1 or 3]")
+    sheet = np.full(grid_shape(len(images), columns, images.shape[1:], labels=labels is not None), _PAPER, np.uint8)
+    if labels is not None:
+        images = _labelled(images, labels)
+    n, height, width, _ = images.shape
+    columns = min(columns or columns_for(n), n)
     for k, image in enumerate(images):
         top, left = k // columns * (height + GAP), k % columns * (width + GAP)
         sheet[top : top + height, left : left + width] = image
     return sheet
 
 
-def check_sheet(n: int, columns: int | None, image_shape: tuple[int, int, int], form: str = "PNG") -> None:
-    """Refuse a grid of `n` images [C, H, W] that no viewer could show, before any of them is made.
-
-    Raises:
-        UsageError: the grid's size, and what to do with so many images.
-    """
-    channels, height, width = image_shape
-    across = min(columns or columns_for(n), n)
-    down = math.ceil(n / across)
-    size = (across * (width + GAP) - GAP, down * (height + GAP) - GAP)
-    largest_side = _LARGEST_SIDES.get(form, _LARGEST_SHEET)
-    if size[0] * size[1] * channels > _LARGEST_SHEET or max(size) > largest_side:
-        raise UsageError(
-            f"a {form} grid of {n} images would have {size[0]:,}×{size[1]:,} pixels: ask for fewer, or for a folder, "
-            "a .zip or an .npz, which take any number"
-        )
-
-
-def labelled(images: Images, labels: Sequence[str]) -> Images:
-    """Write a label under each of uint8 [N, H, W, C]: uint8 [N, H + 12, W, C], black on white, centred.
-
-    A label that is wider than its image is made smaller until it fits.
-    """
+def _labelled(images: Images, labels: Sequence[object]) -> Images:
+    """Each image with a strip of paper under it that holds its label: uint8 [N, H + 12, W, C]."""
     n, height, width, channels = images.shape
-    taller = np.full((n, height + _LABEL, width, channels), _PAPER, np.uint8)
+    if len(labels) != n:
+        raise UsageError(f"{len(labels)} labels stand for {n} images and must be one for each")
+    taller = np.full((n, height + LABEL, width, channels), _PAPER, np.uint8)
     taller[:, :height] = images
-    for image, label in zip(taller, labels, strict=True):
-        strip = Image.new("L", (width, _LABEL), _PAPER)
+    for image, label in zip(taller, map(str, labels), strict=True):
+        strip = Image.new("L", (width, LABEL), _PAPER)
         draw = ImageDraw.Draw(strip)
-        size = next((size for size in range(_LABEL - 1, 5, -1) if draw.textlength(label, _font(size)) <= width), 5)
-        draw.text((width / 2, _LABEL / 2), label, fill=0, font=_font(size), anchor="mm")
+        size = next((size for size in range(LABEL - 1, 5, -1) if draw.textlength(label, _font(size)) <= width), 5)
+        draw.text((width / 2, LABEL / 2), label, fill=0, font=_font(size), anchor="mm")
         image[height:] = np.asarray(strip)[..., None]
     return taller
 
 
 def to_pillow(image: Images) -> Image.Image:
-    """A Pillow image of uint8 [H, W, C] with one channel (grey) or three (RGB)."""
+    """A Pillow image of uint8 [H, W, C] with one channel (grey) or three (RGB).
+
+    Raises:
+        UsageError: an array of another shape or type.
+    """
+    _check_pixels(image, "[H, W, 1 or 3]")
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def encode(image: Images, form: str = "PNG") -> bytes:
-    """The bytes of uint8 [H, W, C] as a file of one of the `FORMATS`. PNG and WebP without loss, JPEG at quality 95."""
+    """The bytes of uint8 [H, W, C] as a PNG, JPEG or WebP file. PNG and WebP without loss, JPEG at quality 95.
+
+    Raises:
+        UsageError: an unknown format, an array that is no image, or one with more pixels on a side than the format has.
+    """
+    kind = still_format(_as_path(form))
+    picture = to_pillow(image)
+    kind.check_side(picture.height, picture.width, "the picture", "make it smaller or take another format")
     buffer = io.BytesIO()
-    # Full colours everywhere: at 64 pixels a subsampled colour is an eye's whole iris.
-    options: dict[str, dict[str, int]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
-    to_pillow(image).save(buffer, format=form, **options.get(form, {}))
+    picture.save(buffer, kind.name, **_OPTIONS.get(kind.name, {}))
     return buffer.getvalue()
 
 
-def save(image: Images, path: str | Path) -> None:
+def save_image(image: Images, path: str | Path) -> None:
     """Write uint8 [H, W, C] to `path` in the format of its extension; on an error nothing is left there.
 
     Raises:
-        UsageError: an unknown extension.
+        UsageError: an unknown extension, or as `encode`.
         OutputError: the path can't be written.
     """
     path = Path(path)
-    data = encode(image, format_of(path))
+    data = encode(image, still_format(path).name)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def _as_path(form: str) -> Path:
+    """A file name that has a format's name, such as PNG or jpg, as its extension."""
+    return Path(f"picture.{form}")
+
+
+def _check_pixels(images: NDArray[Any], shape: str) -> None:
+    axes = shape.count(",") + 1
+    if images.dtype != np.uint8 or images.ndim != axes or images.shape[-1] not in {1, 3} or 0 in images.shape[-3:]:
+        raise UsageError(f"images are {images.dtype} {list(images.shape)} and must be uint8 {shape}")
 
 
 @lru_cache
