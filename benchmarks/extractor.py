@@ -10,29 +10,19 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from animegen import Extractor, Reference, measure, open_images
 from animegen.checks.bench import machine
-from animegen.images.sets import ImageSet, open_images, stacked
+from animegen.images.sets import stacked
 from animegen.images.stills import GAP, Images
 from animegen.quality.distances import kernel_distance
-from animegen.quality.extractors import Extractor
-from animegen.quality.reference import Reference, measure
 
 _STEPS = (100, 200, 400, 700, 1000, 1500, 2000, 3000)
-
-
-def image_set(name: str, images: Images) -> ImageSet:
-    """An array as a set."""
-    return ImageSet(name, len(images), name, (), lambda: _batches(images))
-
-
-def _batches(images: Images) -> Iterator[Images]:
-    return (images[start : start + 64] for start in range(0, len(images), 64))
 
 
 def blurred(radius: float) -> Callable[[Images], Images]:
@@ -80,11 +70,11 @@ def sheet_images(path: Path, size: int) -> Images:
     return np.stack(cells)
 
 
-def line(name: str, found: Reference, against: Reference, subset: int) -> str:
+def line(name: str, measured: Reference, against: Reference, subset: int) -> str:
     """A row of a table."""
-    kernel = kernel_distance(against.sample, found.sample, subsets=20, size=subset)
+    kernel = kernel_distance(against.sample, measured.sample, subsets=20, size=subset)
     return (
-        f"| {name} | {found.statistics.count:,} | {against.distance(found):.2f} | {1000 * kernel.value:.2f} ± "
+        f"| {name} | {measured.statistics.count:,} | {against.distance(measured):.2f} | {1000 * kernel.value:.2f} ± "
         f"{1000 * kernel.spread:.2f} |"
     )
 
@@ -103,9 +93,9 @@ def main() -> None:
     images = stacked(data.read(), data.count)
     order = np.random.default_rng(0).permutation(data.count)
     halves = images[np.sort(order[: data.count // 2])], images[order[data.count // 2 :]]
-    real = measure(image_set("one half", halves[0]), extractor)
+    real = measure(halves[0], extractor)
     print("| images | N | FID | KID × 1000 |\n|---|---|---|---|")
-    print(line("the other half", measure(image_set("the other half", halves[1]), extractor), real, 1000), flush=True)
+    print(line("the other half", measure(halves[1], extractor), real, 1000), flush=True)
     part = halves[1][: arguments.part]
     changes: dict[str, Callable[[Images], Images]] = {
         "a part of it": lambda images: images,
@@ -122,12 +112,11 @@ def main() -> None:
         "the brightest tenth": brightest(0.1),
     }
     for name, change in changes.items():
-        print(line(name, measure(image_set(name, change(part)), extractor), real, 1000), flush=True)
+        print(line(name, measure(change(part), extractor), real, 1000), flush=True)
     for path in sorted(arguments.samples.glob("step*.png")) if arguments.samples else []:
         step = int(re.sub(r"\D", "", path.stem))
         if step in _STEPS:
-            drawn = sheet_images(path, images.shape[1])
-            print(line(f"step {step:,}", measure(image_set(path.name, drawn), extractor), real, 64), flush=True)
+            print(line(f"step {step:,}", measure(sheet_images(path, images.shape[1]), extractor), real, 64), flush=True)
 
 
 if __name__ == "__main__":

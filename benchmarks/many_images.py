@@ -37,8 +37,8 @@ def watch(n: int, out: str, folder: Path) -> tuple[dict[str, object], list[float
     samples = []
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            if (held := resident_megabytes(process.pid)) is not None:
-                samples.append(held)
+            if (resident := resident_megabytes(process.pid)) is not None:
+                samples.append(resident)
             time.sleep(0.5)
         assert process.stdout is not None
         report: dict[str, object] = json.loads(process.stdout.read())
