@@ -17,7 +17,7 @@ from animegen.cli.options import (
     size_option,
     truncation_option,
 )
-from animegen.cli.quality import extractor_of, load_extractor, measuring
+from animegen.cli.quality import measured
 
 
 @click.command()
@@ -45,41 +45,34 @@ def evaluate(
 ) -> None:
     """Measure everything at once: FID, FID∞, KID, precision, recall, density, coverage, smoothness and likeness.
 
-    With --data, the training images, each generated image's nearest one is looked for, and the likest pairs are shown.
+    With --data, the training images, each generated image's nearest one is looked for, and the closest pairs are shown.
 
     \b
     Example: animegen evaluate --n 2048 --out report
              animegen evaluate --data faces.zip --size 64 --out report
     """
-    from animegen.images.sets import open_images
+    from animegen.quality.evaluation import evaluate as measure_all
     from animegen.quality.report import check_folder, write
 
     folder = Path(out)
     check_folder(folder)
-    measurer = load_extractor(extractor_of(reference, extractor), source)
-
-    from animegen.quality.evaluation import evaluate as measure_all
-    from animegen.quality.fid import open_reference
-    from animegen.seeds import Seeds
-
-    seeds = Seeds.starting(seed, n)
-    training = open_images(data, size=size) if data is not None else None
-    against = open_reference(reference, measurer, size=size)
-    total = n + (training.count if training else 0)
-    with source.load(quiet=True) as generator, measuring(total, "evaluate") as each:
-        found, sheet = measure_all(
-            generator,
-            against,
-            measurer,
-            seeds,
+    with measured(source) as model:
+        evaluation = measure_all(
+            model,
+            reference,
+            extractor=extractor,
+            data=data,
+            n=n,
+            seed=seed,
+            size=size,
             truncation=truncation,
             batch_size=source.batch_size,
-            data=training,
-            each=each,
+            device=source.device,
+            threads=source.threads,
         )
-    write(folder, found, sheet)
+    files = write(folder, evaluation)
     if as_json:
-        print_json({"out": out, **found.to_json()})
+        print_json({"out": out, **evaluation.to_json()})
         return
-    click.echo(found.to_markdown(), nl=False)
-    say(f"{out}: report.md, report.json{', neighbours.png' if sheet is not None else ''}")
+    click.echo(evaluation.to_markdown(), nl=False)
+    say(f"{out}: {', '.join(files)}")

@@ -14,7 +14,7 @@ from animegen.cli.options import (
     size_option,
     truncation_option,
 )
-from animegen.cli.quality import extractor_of, load_extractor, measuring, sources
+from animegen.cli.quality import measured
 
 
 @click.command()
@@ -54,26 +54,29 @@ def fid(
              animegen fid --reference faces.npz --n 10000 --repeats 3 --max 40
              animegen fid drawn/ --reference real/ --extractor inception
     """
-    measurer = load_extractor(extractor_of(reference, extractor), source)
+    from animegen.quality.fid import fid as measure_fid
 
-    from animegen.images.sets import open_images
-    from animegen.quality.fid import is_statistics, open_reference, reference_file, score
-
-    path = reference_file(reference)
-    count = 0 if is_statistics(path) else open_images(path, size=size).count
-    with (
-        sources(images, source, n=n, seed=seed, size=size, truncation=truncation, repeats=repeats) as draws,
-        measuring(count + sum(draw.count for draw in draws), "fid") as each,
-    ):
-        against = open_reference(reference, measurer, size=size, each=each)
-        found = score(against, draws, measurer, batch_size=source.batch_size, each=each)
-    for warning in found.warnings:
+    with measured(source, images) as whose:
+        score = measure_fid(
+            whose,
+            reference,
+            extractor=extractor,
+            n=n,
+            seed=seed,
+            repeats=repeats,
+            size=size,
+            truncation=truncation,
+            batch_size=source.batch_size,
+            device=source.device,
+            threads=source.threads,
+        )
+    for warning in score.warnings:
         say(f"warning: {warning}")
     if as_json:
-        print_json({**found.to_json(), **({} if most is None else {"max": most, "passed": found.value <= most})})
+        print_json({**score.to_json(), **({} if most is None else {"max": most, "passed": score.value <= most})})
     else:
-        for name, text in found.rows():
+        for name, text in score.rows():
             click.echo(f"{name:10}  {text}")
-    if most is not None and not found.value <= most:
-        say(f"failed: FID {found.value:.4g} is above --max {most:g}")
+    if most is not None and not score.value <= most:
+        say(f"failed: FID {score.value:.4g} is above --max {most:g}")
         ctx.exit(1)

@@ -6,7 +6,7 @@ import click
 
 from animegen.cli.console import print_json, say
 from animegen.cli.options import SEED, Source, json_option, model_options, truncation_option
-from animegen.cli.quality import load_extractor, measuring
+from animegen.cli.quality import measured
 
 
 @click.command()
@@ -48,32 +48,32 @@ def search(
     \b
     Example: animegen search --hair blue --eyes green --n 8
     """
-    from animegen.quality.search import search as look
+    from animegen.quality.search import search as find_seeds
 
     wanted = {group: name for group, name in (("hair", hair), ("eyes", eyes), ("length", length)) if name is not None}
-    tagger = load_extractor(extractor, source)
-    with source.load(quiet=True) as generator, measuring(most, "search") as each:
-        found = look(
-            generator,
-            tagger,
+    with measured(source) as model:
+        result = find_seeds(
+            model,
             wanted,
+            extractor=extractor,
             n=n,
             seed=seed,
             most=most,
             confidence=confidence,
             truncation=truncation,
-            each=each,
+            batch_size=source.batch_size,
+            device=source.device,
+            threads=source.threads,
         )
-        model = generator.card.name
+    matches = [{"seed": match.seed, "confidence": match.confidence} for match in result.matches]
     if as_json:
-        seeds = [{"seed": one.seed, "confidence": one.confidence} for one in found.found]
-        print_json({"model": model, "wanted": wanted, "seeds": seeds, "drawn": found.drawn, "asked": n})
-    elif found.found:
-        click.echo(",".join(str(one.seed) for one in found.found))
-    for one in found.found:
-        say(f"seed {one.seed}: {one.confidence:.1%}")
-    say(f"{len(found.found)} of {n} found among {found.drawn} seeds, from {seed} on")
-    if len(found.found) < n:
-        best = found.best
-        say(f"the likest was seed {best.seed} with {best.confidence:.1%}: raise --most or lower --confidence")
+        print_json({"model": result.model, "wanted": wanted, "seeds": matches, "drawn": result.seen, "asked": n})
+    elif matches:
+        click.echo(",".join(str(match.seed) for match in result.matches))
+    for match in result.matches:
+        say(f"seed {match.seed}: {match.confidence:.1%}")
+    say(f"{len(matches)} of {n} found among {result.seen} seeds, from {seed} on")
+    if len(matches) < n:
+        best = result.best
+        say(f"the best match was seed {best.seed} with {best.confidence:.1%}: raise --most or lower --confidence")
         ctx.exit(1)

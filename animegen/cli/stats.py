@@ -9,7 +9,7 @@ import click
 
 from animegen.cli.console import print_json, say
 from animegen.cli.options import SEED, Source, json_option, model_options, out_option, size_option, truncation_option
-from animegen.cli.quality import load_extractor, measuring, sources
+from animegen.cli.quality import measured
 
 
 @click.command()
@@ -44,18 +44,27 @@ def stats(
     Example: animegen stats faces.zip --size 64 --out faces.npz
              animegen stats anime-face-64 --n 2048 --out drawn.npz
     """
-    from animegen.quality.reference import check_target, measure
+    from animegen.quality.measure import measure
+    from animegen.quality.reference import check_target
 
     target = Path(out)
     check_target(target)
-    measurer = load_extractor(extractor, source)
-    with (
-        sources(images, source, n=n, seed=seed, size=size, truncation=truncation) as (drawn,),
-        measuring(drawn.count, drawn.source) as each,
-    ):
-        found = measure(drawn, measurer, sample=features, batch_size=source.batch_size, each=each)
-    found.save(target)
-    facts = {"count": found.statistics.count, "features": len(found.sample), **dataclasses.asdict(found.protocol)}
+    with measured(source, images) as whose:
+        reference = measure(
+            whose,
+            extractor,
+            sample=features,
+            n=n,
+            seed=seed,
+            size=size,
+            truncation=truncation,
+            batch_size=source.batch_size,
+            device=source.device,
+            threads=source.threads,
+        )
+    reference.save(target)
+    facts = {"count": reference.statistics.count, "features": len(reference.sample)}
+    facts |= dataclasses.asdict(reference.protocol)
     if as_json:
         print_json({"out": out, **facts})
         return

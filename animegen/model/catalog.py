@@ -33,6 +33,12 @@ def _shipped(pattern: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(pattern))} if folder else {}
 
 
+def names_model(source: str | Path) -> bool:
+    """Whether a source of images is a model: a shipped name, an address, or an .onnx file."""
+    text = str(source)
+    return text in shipped_models() or fetch.is_address(text) or text.lower().endswith(".onnx")
+
+
 def find_model(model: str | Path) -> Path:
     """The file of a model named by a shipped name, a path, or an https or hf:// address, which is fetched once.
 

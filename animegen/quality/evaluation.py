@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from animegen import latents
 from animegen.generator import Generator
 from animegen.images.sets import ImageSet, picked
-from animegen.images.stills import Images, grid, labelled
+from animegen.images.stills import Images, grid
+from animegen.model import catalog
 from animegen.quality.distances import Estimate, frechet_infinity, kernel_distance
 from animegen.quality.extractors import Extractor, Features
-from animegen.quality.fid import Score, images_of, score_of
+from animegen.quality.fid import REFERENCE, Score, open_reference
+from animegen.quality.measure import SAMPLE, N, as_set, images_of, loaded, measure_set
 from animegen.quality.neighbours import Manifold, manifold, nearest
-from animegen.quality.reference import SAMPLE, Reference, measure
+from animegen.quality.reference import Reference
 from animegen.quality.smoothness import Smoothness, smoothness
+from animegen.runtime import Device
 from animegen.runtime.machine import check_memory
 from animegen.seeds import Seeds
 
@@ -64,6 +67,8 @@ class Evaluation:
         manifold: precision, recall, density and coverage, of `compared` features on each side.
         smoothness: along interpolations.
         likeness: to the training images; None without them.
+        neighbours: a sheet uint8 [H, W, C] of the pairs that are closest: each generated image, with its seed under it,
+            stands left of its nearest training image, with their distance in features; None without training images.
         features: generated images whose features were kept.
         compared: features on each side of `manifold`.
     """
@@ -75,17 +80,20 @@ class Evaluation:
     manifold: Manifold
     smoothness: Smoothness
     likeness: Likeness | None
+    neighbours: Images | None = field(repr=False, compare=False)
     features: int
     compared: int
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain values."""
-        return {**asdict(self), "score": self.score.to_json()}
+        """Everything but the sheet as plain values."""
+        values = asdict(replace(self, neighbours=None))
+        del values["neighbours"]
+        return {**values, "score": self.score.to_json()}
 
     def figures(self) -> dict[str, Any]:
         """What a model's card keeps: the figures, to four digits, and the protocol that they hold under."""
         m, near = self.manifold, self.likeness
-        found = {
+        values = {
             "fid": self.score.value,
             "fid_infinity": self.infinity,
             "kid": self.kernel.value,
@@ -95,14 +103,14 @@ class Evaluation:
             "coverage": m.coverage,
         }
         if near is not None:
-            found |= {
+            values |= {
                 "nearest_training_image": near.median,
                 "nearest_between_training_images": near.between_real,
                 "share_nearer_than_training_images": near.share_closer,
             }
         measured, reference = self.score.measured, self.score.reference
         return {
-            **{name: float(f"{value:.4g}") for name, value in found.items()},
+            **{name: float(f"{value:.4g}") for name, value in values.items()},
             "images": self.score.count,
             "preparation": measured.preparation,
             "extractor": measured.extractor,
@@ -147,50 +155,70 @@ class Evaluation:
 
 
 def evaluate(
-    generator: Generator,
-    reference: Reference,
-    extractor: Extractor,
-    seeds: Seeds,
+    model: Generator | str | Path = catalog.DEFAULT,
+    reference: str | Path | Reference = REFERENCE,
     *,
+    extractor: Extractor | str | Path | None = None,
+    data: ImageSet | Images | str | Path | None = None,
+    n: int = N,
+    seed: int = 0,
+    size: int | None = None,
     truncation: float = 1.0,
     batch_size: int | None = None,
-    data: ImageSet | None = None,
-    each: Callable[[Images], None] = lambda _: None,
-) -> tuple[Evaluation, Images | None]:
-    """Measure everything; with the training images also a sheet uint8 [H, W, C] of the likest pairs.
+    device: Device = "auto",
+    threads: int | None = None,
+) -> Evaluation:
+    """Measure everything at once.
 
-    On the sheet each generated image, with its seed under it, stands left of its nearest training image, with their
-    distance in features; the closest pair is first.
+    Args:
+        model: a generator, or a model's name, path or address.
+        reference: a shipped name, a file of statistics, images to be measured now, or a measured `Reference`.
+        extractor: as with `fid`.
+        data: the training images, as a set, an array or what `open_images` takes: for the likeness and its sheet.
+        n: images of the generator, at least 20.
+        seed: the first of its seeds.
+        size: of pictures in `reference` and `data`, the side that they are cropped and resized to.
+        truncation: as with `Generator.sample`.
+        batch_size: images in one call of a network.
+        device: of networks that are loaded by name, as with `Generator.load`.
+        threads: likewise.
 
     Raises:
+        UsageError: a seed out of range, or an extractor that must be named.
         DataError: what can't be compared or measured, too few images, or too little memory.
+        ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
-    check_memory(_bytes(extractor.dimensions, len(seeds), data.count if data else 0), f"{len(seeds):,} images")
-    drawn = images_of(generator, seeds, truncation=truncation, batch_size=batch_size)
-    found = measure(drawn, extractor, against=reference, batch_size=batch_size, each=each)
-    real, generated = _as_many(reference.sample, found.sample)
-    likeness, sheet = None, None
-    if data is not None:
-        asked = found.rows[np.random.default_rng([_STREAM, 0]).permutation(len(found.rows))[:_QUERIES]]
-        queries = found.sample[np.searchsorted(found.rows, asked)]
-        pool = measure(data, extractor, against=reference, sample=data.count, batch_size=batch_size, each=each)
-        likeness, rows, distances = _likeness(queries, pool)
-        likest = np.argsort(distances)[:_PAIRS]
-        numbers = [seeds[int(k)] for k in asked[likest]]
-        left = generator.sample(seeds=numbers, truncation=truncation, batch_size=batch_size)
-        sheet = _sheet(left, picked(data, rows[likest]), numbers, distances[likest])
-    evaluation = Evaluation(
-        model=generator.card.name,
-        score=score_of(reference, [found], extractor.device),
-        infinity=frechet_infinity(reference.statistics, found.sample),
-        kernel=kernel_distance(reference.sample, found.sample),
-        manifold=manifold(real, generated),
-        smoothness=smoothness(_paths(generator, extractor, seeds[0], truncation, batch_size)),
-        likeness=likeness,
-        features=len(found.sample),
-        compared=len(real),
-    )
-    return evaluation, sheet
+    seeds = Seeds.starting(seed, n)
+    opened, extractor = open_reference(reference, extractor, size=size, device=device, threads=threads)
+    training = as_set(data, size=size) if data is not None else None
+    check_memory(_bytes(extractor.dimensions, n, training.count if training else 0), f"{n:,} images")
+    against = opened if isinstance(opened, Reference) else measure_set(opened, extractor)
+    with loaded(model, device=device, threads=threads) as generator:
+        images = images_of(generator, seeds, truncation=truncation, batch_size=batch_size)
+        measured = measure_set(images, extractor, against=against, batch_size=batch_size)
+        real, generated = _as_many(against.sample, measured.sample)
+        likeness, sheet = None, None
+        if training is not None:
+            pool = measure_set(training, extractor, against=against, sample=training.count, batch_size=batch_size)
+            asked = measured.rows[np.random.default_rng([_STREAM, 0]).permutation(len(measured.rows))[:_QUERIES]]
+            queries = measured.sample[np.searchsorted(measured.rows, asked)]
+            likeness, rows, distances = _likeness(queries, pool)
+            closest = np.argsort(distances)[:_PAIRS]
+            numbers = [seeds[int(k)] for k in asked[closest]]
+            left = generator.sample(seeds=numbers, truncation=truncation, batch_size=batch_size)
+            sheet = _sheet(left, picked(training, rows[closest]), numbers, distances[closest])
+        return Evaluation(
+            model=generator.card.name,
+            score=Score.of(against, [measured], extractor.device),
+            infinity=frechet_infinity(against.statistics, measured.sample),
+            kernel=kernel_distance(against.sample, measured.sample),
+            manifold=manifold(real, generated),
+            smoothness=smoothness(_paths(generator, extractor, seed, truncation, batch_size)),
+            likeness=likeness,
+            neighbours=sheet,
+            features=len(measured.sample),
+            compared=len(real),
+        )
 
 
 def _as_many(real: NDArray[Any], generated: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -204,9 +232,9 @@ def _as_many(real: NDArray[Any], generated: NDArray[Any]) -> tuple[NDArray[Any],
 def _likeness(queries: Features, pool: Reference) -> tuple[Likeness, NDArray[np.int64], NDArray[np.float64]]:
     rows, distances = nearest(queries, pool.sample)
     # As many training images, looked for among the others.
-    held = np.zeros(len(pool.sample), bool)
-    held[np.random.default_rng([_STREAM, 2]).permutation(len(held))[: min(len(queries), len(held) // 2)]] = True
-    _, between = nearest(pool.sample[held], pool.sample[~held])
+    asking = np.zeros(len(pool.sample), bool)
+    asking[np.random.default_rng([_STREAM, 2]).permutation(len(asking))[: min(len(queries), len(asking) // 2)]] = True
+    _, between = nearest(pool.sample[asking], pool.sample[~asking])
     likeness = Likeness(
         median=float(np.median(distances)),
         closest=float(distances.min()),
@@ -222,7 +250,7 @@ def _likeness(queries: Features, pool: Reference) -> tuple[Likeness, NDArray[np.
 def _sheet(generated: Images, real: Images, seeds: list[int], distances: NDArray[np.float64]) -> Images:
     pairs = np.stack([generated, real], axis=1).reshape(-1, *generated.shape[1:])
     labels = [text for seed, distance in zip(seeds, distances, strict=True) for text in (f"{seed}", f"{distance:.3g}")]
-    return grid(labelled(pairs, labels), _ACROSS)
+    return grid(pairs, _ACROSS, labels)
 
 
 def _paths(
@@ -239,6 +267,6 @@ def _paths(
 
 def _bytes(dimensions: int, n: int, pool: int) -> int:
     """The most memory that the arrays take, each stage with its copies in float64."""
-    kept, square = min(n, SAMPLE), dimensions * dimensions * 8
+    sample, square = min(n, SAMPLE), dimensions * dimensions * 8
     block = 1024 * max(SAMPLE, pool) * 8
-    return 12 * dimensions * (pool + kept + SAMPLE) + 8 * square + 4 * block
+    return 12 * dimensions * (pool + sample + SAMPLE) + 8 * square + 4 * block

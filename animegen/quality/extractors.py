@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ INCEPTION = "inception"
 CARD_KEY = "animegen-extractor"  # not `animegen.…`, which are the keys of a generator's card
 _SHIPPED = {DEFAULT: "anime-tagger"}
 _CHANNELS = (1, 3)
+
+logger = logging.getLogger(__name__)
 
 
 def inception_file() -> Path:
@@ -79,7 +82,7 @@ class Extractor:
     def load(cls, which: str | Path = DEFAULT, *, device: Device = "auto", threads: int | None = None) -> Extractor:
         """The shipped `anime` extractor, the exported `inception`, or the one in an .onnx file.
 
-        `device` and `threads` are as with `Generator.load`.
+        `device` and `threads` are as with `Generator.load`; which device `auto` took is logged.
 
         Raises:
             ModelError: no such extractor, or a file that holds none.
@@ -95,8 +98,21 @@ class Extractor:
             session = Session(data, device=device, threads=threads)
         except ModelError as error:
             raise ModelError(f"{path}, an extractor: {error}") from error
+        if device == "auto":
+            logger.info("device: %s (%s)", session.device, session.why)
         name = str(which) if which in {DEFAULT, INCEPTION} else path.name
         return cls(session, name=name, sha256=hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def of(
+        cls, which: Extractor | str | Path = DEFAULT, *, device: Device = "auto", threads: int | None = None
+    ) -> Extractor:
+        """The extractor that is given, or the one that `load` finds under a name.
+
+        Raises:
+            ModelError, DeviceError, MissingPackageError: as `load`.
+        """
+        return which if isinstance(which, Extractor) else cls.load(which, device=device, threads=threads)
 
     @property
     def dimensions(self) -> int:
@@ -120,8 +136,7 @@ class Extractor:
             DataError: images of another type, or of a size that the graph doesn't take.
             UsageError: `batch_size` below 1.
         """
-        found = self._run(images, self._use.features, batch_size)
-        return np.asarray(found.reshape(len(images), self._use.dimensions), np.float32)
+        return np.asarray(self._run(images, self._use.features, batch_size), np.float32)
 
     def tag(self, images: Images, *, batch_size: int | None = None) -> Features:
         """The probability of each of `tags` for images uint8 [N, H, W, C]: float32 [N, len(tags)].
@@ -149,7 +164,7 @@ class Extractor:
 
     def _checked(self, images: Images) -> Images:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in _CHANNELS:
-            raise DataError(f"images are {images.dtype} {list(images.shape)}: uint8 [N, H, W, 1 or 3] are measured")
+            raise DataError(f"images are {images.dtype} {list(images.shape)} and must be uint8 [N, H, W, 1 or 3]")
         height, width, channels = self._use.shape
         if images.shape[3] < channels:
             images = np.repeat(images, channels, axis=3)  # grey, as pictures in grey are read
@@ -168,15 +183,15 @@ def _find(which: str | Path) -> Path:
         path = inception_file()
         if not path.is_file():
             raise ModelError(
-                f"the {INCEPTION} extractor is not exported yet ({path} is missing): in a checkout with '.[cpu,fid]' "
-                "installed, run python -m train inception, which also says where its weights are looked for"
+                f"the {INCEPTION} extractor is not exported yet ({path} is missing): in a checkout with what "
+                "train/requirements.txt names, run python -m train inception, which says where it looks for weights"
             )
         return path
     if which in _SHIPPED:
-        found = catalog.extractors().get(_SHIPPED[str(which)])
-        if found is None:
+        shipped = catalog.extractors().get(_SHIPPED[str(which)])
+        if shipped is None:
             raise ModelError(f"the {which} extractor is not part of this installation: install animegen again")
-        return found
+        return shipped
     path = Path(which)
     if not path.is_file():
         raise ModelError(f"no extractor {str(which)!r}: {DEFAULT}, {INCEPTION}, or the path of an .onnx file")
@@ -189,7 +204,7 @@ def _card_of(session: Session, name: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ModelError(f"{name} has an extractor's card that is not JSON ({error}): export it again") from error
     if not isinstance(card, dict):
-        raise ModelError(f"{name} has an extractor's card that is no table: export it again")
+        raise ModelError(f"{name} has an extractor's card that must be a JSON table: export it again")
     return card
 
 
@@ -203,7 +218,7 @@ def _use_of(session: Session, name: str) -> _Use:
         )
     first, last = image.shape[1] in _CHANNELS, image.shape[3] in _CHANNELS
     if first == last:
-        raise ModelError(f"{name} takes images {list(image.shape)}, which doesn't say where the channels are")
+        raise ModelError(f"{name} takes images {list(image.shape)} and must have 1 or 3 channels on axis 1, or on 3")
     height, width = (_fixed(axis) for axis in (image.shape[2:] if first else image.shape[1:3]))
     features, dimensions = _features_of(session.outputs, name)
     tags = [k for k, tensor in enumerate(session.outputs) if tensor.name == "tags"]
@@ -224,8 +239,8 @@ def _features_of(outputs: list[Tensor], name: str) -> tuple[int, int]:
         length, *ones = outputs[k].shape[1:] or (None,)
         if "float" in outputs[k].dtype and isinstance(length, int) and all(axis == 1 for axis in ones):
             return k, length
-    found = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in outputs)
-    raise ModelError(f"{name} gives {found}, so it is no extractor: it must give floats [N, D] of a fixed D")
+    given = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in outputs)
+    raise ModelError(f"{name} gives {given}, so it is no extractor: it must give floats [N, D] of a fixed D")
 
 
 def _fixed(axis: int | str | None) -> int | None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import statistics as plain
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from animegen.errors import DataError, UsageError
-from animegen.generator import Generator
-from animegen.images.sets import ImageSet, open_images
-from animegen.images.stills import Images
-from animegen.model import catalog, fetch
-from animegen.quality.extractors import INCEPTION, Extractor
-from animegen.quality.reference import Protocol, Reference, measure
+from animegen.files import read_npz
+from animegen.images.sets import ImageSet, images_in, open_images
+from animegen.model import catalog
+from animegen.quality.extractors import DEFAULT, INCEPTION, Extractor
+from animegen.quality.measure import Measurable, N, image_sets, measure_set
+from animegen.quality.reference import Protocol, Reference
 from animegen.quality.statistics import Statistics
-from animegen.seeds import Seeds
+from animegen.runtime import Device
 
 REFERENCE = "anime-faces"  # the shipped one
 # Inception's features are 2,048: with fewer images their covariance is singular, and below it the bias is what is
@@ -32,7 +32,7 @@ class Score:
 
     Attributes:
         value: the distance; the mean where there are several.
-        values: each draw's own.
+        values: of each draw.
         count, reference_count: images on either side, of one draw.
         dimensions: features of an image.
         rank: of the images' covariance; below `dimensions` it is singular.
@@ -50,6 +50,27 @@ class Score:
     measured: Protocol
     reference: Protocol
 
+    @classmethod
+    def of(cls, reference: Reference, draws: Sequence[Reference], device: str) -> Self:
+        """Of draws, at least one, that are measured already.
+
+        Raises:
+            DataError: they can't be compared.
+        """
+        values = tuple(reference.distance(draw) for draw in draws)
+        first = draws[0]
+        return cls(
+            value=plain.fmean(values),
+            values=values,
+            count=first.statistics.count,
+            reference_count=reference.statistics.count,
+            dimensions=len(first.statistics.mean),
+            rank=_rank(first.statistics),
+            device=device,
+            measured=first.protocol,
+            reference=reference.protocol,
+        )
+
     @property
     def spread(self) -> float | None:
         """The standard deviation of the draws; None of a single one."""
@@ -58,19 +79,19 @@ class Score:
     @property
     def warnings(self) -> list[str]:
         """What a reader has to know before the number."""
-        found = []
+        lines = []
         fewer = min(self.count, self.reference_count)
         if fewer < FEW:
-            found.append(
+            lines.append(
                 f"only {fewer:,} images: below {FEW:,} the distance is mostly its own bias, upwards (the images' "
                 f"covariance has rank {self.rank} of {self.dimensions}); compare it only at equal numbers of images"
             )
         if self.measured.extractor != INCEPTION:
-            found.append(
+            lines.append(
                 f"in the features of {self.measured.extractor}: not comparable with published FIDs, which are of "
                 "Inception's features"
             )
-        return found
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -101,110 +122,104 @@ class Score:
         ]
 
 
-def images_of(
-    generator: Generator, seeds: Seeds, *, truncation: float = 1.0, batch_size: int | None = None
-) -> ImageSet:
-    """A generator's images of some seeds, as a set that is made anew each time it is read."""
-    rule = f"as generated, seeds {seeds}, truncation {truncation:g}"
-    return ImageSet(
-        generator.card.name,
-        len(seeds),
-        rule,
-        (),
-        lambda: generator.stream(seeds, truncation=truncation, batch_size=batch_size),
-    )
+def fid(
+    images: Measurable = catalog.DEFAULT,
+    reference: str | Path | Reference = REFERENCE,
+    *,
+    extractor: Extractor | str | Path | None = None,
+    n: int = N,
+    seed: int = 0,
+    repeats: int = 1,
+    size: int | None = None,
+    truncation: float = 1.0,
+    batch_size: int | None = None,
+    device: Device = "auto",
+    threads: int | None = None,
+) -> Score:
+    """The Fréchet distance of images from a reference.
 
+    Args:
+        images: a generator, a set, an array, or what `open_images` takes; a model also by its name or address.
+        reference: a shipped name, a file of statistics, images to be measured now, or a measured `Reference`.
+        extractor: `anime`, `inception`, an .onnx file's path, or a loaded one; by default the one that measured the
+            reference, and `anime` for images.
+        n: images of a draw of a generator.
+        seed: the first of its seeds.
+        repeats: of a generator, how many draws, each of seeds of its own; more than one give a spread.
+        size: of pictures, on both sides, the side that they are cropped and resized to.
+        truncation: of a generator, as with `Generator.sample`.
+        batch_size: images in one call of a network.
+        device: of networks that are loaded by name, as with `Generator.load`.
+        threads: likewise.
 
-def reference_file(name: str | Path) -> Path:
-    """The file or folder of a reference that is named by a shipped name or a path.
+    Example:
+        >>> from animegen import Generator, fid
+        >>> with Generator.load(device="cpu") as generator:
+        ...     score = fid(generator, n=64, device="cpu")
+        >>> score.count, score.spread
+        (64, None)
 
     Raises:
-        DataError: neither; the shipped names are listed.
+        UsageError: `repeats` of what is not a generator, or an extractor that must be named.
+        DataError: no such reference, images that can't be measured, or sides that can't be compared.
+        ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
-    shipped = catalog.references()
-    if str(name) in shipped:
-        return shipped[str(name)]
-    path = Path(name)
-    if path.exists():
-        return path
-    known = f"the shipped ones are {', '.join(shipped)}" if shipped else "none is shipped with this installation"
-    raise DataError(f"no reference {str(name)!r}: {known}, or give the path of statistics or of images")
-
-
-def is_model(source: str) -> bool:
-    """Whether a source of images is a model: a shipped name, an address, or an .onnx file."""
-    return source in catalog.shipped_models() or fetch.is_address(source) or source.lower().endswith(".onnx")
-
-
-def is_statistics(path: Path) -> bool:
-    """Whether a path is meant as a file of statistics: an npz without images."""
-    if path.suffix.lower() != ".npz" or not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return "images" not in archive
-    except Exception:  # whatever is wrong with it, Reference.load will say
-        return True
+    opened, extractor = open_reference(reference, extractor, size=size, device=device, threads=threads)
+    with image_sets(
+        images,
+        n=n,
+        seed=seed,
+        repeats=repeats,
+        size=size,
+        truncation=truncation,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+    ) as draws:
+        against = opened if isinstance(opened, Reference) else measure_set(opened, extractor, sample=0)
+        measured = [measure_set(draw, extractor, against=against, sample=0, batch_size=batch_size) for draw in draws]
+    return Score.of(against, measured, extractor.device)
 
 
 def open_reference(
-    name: str | Path, extractor: Extractor, *, size: int | None = None, each: Callable[[Images], None] = lambda _: None
-) -> Reference:
-    """Statistics from a file of them, or of the images under a path, which are measured now.
-
-    Raises:
-        DataError: no such reference, or one that can't be read or measured.
-    """
-    path = reference_file(name)
-    if is_statistics(path):
-        return Reference.load(path)
-    return measure(open_images(path, size=size), extractor, each=each)
-
-
-def score(
-    reference: Reference,
-    draws: Sequence[ImageSet],
-    extractor: Extractor,
+    reference: str | Path | Reference,
+    extractor: Extractor | str | Path | None = None,
     *,
-    batch_size: int | None = None,
-    each: Callable[[Images], None] = lambda _: None,
-) -> Score:
-    """The distance of each draw from the reference.
+    size: int | None = None,
+    device: Device = "auto",
+    threads: int | None = None,
+) -> tuple[Reference | ImageSet, Extractor]:
+    """A reference, or the images that it is to be measured of, and the extractor to measure with.
+
+    That is the one asked for, else the one that the reference was measured with, else `anime`.
 
     Raises:
-        DataError: they can't be compared, or can't be measured.
-        UsageError: no draws.
+        UsageError: the reference was measured with a file, which must be named.
+        DataError: no such reference, or one that can't be read.
+        ModelError, DeviceError, MissingPackageError: as with `Extractor.load`.
     """
-    if not draws:
-        raise UsageError("a score needs at least one draw of images")
-    measured = [
-        measure(images, extractor, against=reference, sample=0, batch_size=batch_size, each=each) for images in draws
-    ]
-    return score_of(reference, measured, extractor.device)
+    opened = reference if isinstance(reference, Reference) else _open(reference, size)
+    if extractor is None:
+        extractor = opened.protocol.extractor if isinstance(opened, Reference) else DEFAULT
+        if extractor not in {DEFAULT, INCEPTION}:
+            raise UsageError(f"{reference} was measured with {extractor}: name that file with --extractor")
+    return opened, Extractor.of(extractor, device=device, threads=threads)
 
 
-def score_of(reference: Reference, measured: Sequence[Reference], device: str) -> Score:
-    """The score of draws that are measured already.
-
-    Raises:
-        DataError: they can't be compared.
-    """
-    values = tuple(reference.distance(one) for one in measured)
-    first = measured[0]
-    return Score(
-        value=plain.fmean(values),
-        values=values,
-        count=first.statistics.count,
-        reference_count=reference.statistics.count,
-        dimensions=len(first.statistics.mean),
-        rank=rank(first.statistics),
-        device=device,
-        measured=first.protocol,
-        reference=reference.protocol,
-    )
+def _open(name: str | Path, size: int | None) -> Reference | ImageSet:
+    """What a name or path means: statistics, or images. The file is read once."""
+    shipped = catalog.references()
+    path = shipped.get(str(name), Path(name))
+    if not path.exists():
+        known = f"the shipped ones are {', '.join(shipped)}" if shipped else "none is shipped with this installation"
+        raise DataError(f"no reference {str(name)!r}: {known}, or give the path of statistics or of images")
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        return open_images(path, size=size)
+    arrays = read_npz(path)
+    return images_in(path, arrays, size=size) if "images" in arrays else Reference.from_arrays(arrays, str(path))
 
 
-def rank(statistics: Statistics) -> int:
+def _rank(statistics: Statistics) -> int:
     """Of the covariance: at most count − 1, and less where features never vary."""
     return min(int(np.linalg.matrix_rank(statistics.covariance, hermitian=True)), statistics.count - 1)
 

@@ -5,28 +5,18 @@ pytorch-fid reads `mu` and `sigma`; what stands beside them keeps a number from 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from animegen.errors import DataError, OutputError
-from animegen.files import check_parent, replacing
-from animegen.images.sets import ImageSet, PixelHash
-from animegen.images.stills import Images
+from animegen.files import check_parent, read_npz, write_npz
 from animegen.quality.distances import frechet_distance
-from animegen.quality.extractors import Extractor
-from animegen.quality.statistics import Gatherer, Statistics
-from animegen.runtime.machine import check_memory
-
-SAMPLE = 10_000  # features that are kept: enough for the kernel distance's subsets and the neighbours' balls
-_STREAM_SAMPLE = 41
-_DAY_ONE = (1980, 1, 1, 0, 0, 0)  # a fixed date in the zip, as numpy's: the same statistics make the same bytes
+from animegen.quality.statistics import Statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,107 +90,55 @@ class Reference:
         self.protocol.check_comparable(other.protocol)
         return frechet_distance(self.statistics, other.statistics)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the npz; on an error nothing is left there. The same statistics make the same bytes.
 
         Raises:
             OutputError: `path` has another extension or can't be written.
         """
+        path = Path(path)
         check_target(path)
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: dict[str, ArrayLike] = {
             "mu": self.statistics.mean,
             "sigma": self.statistics.covariance,
-            "count": np.array(self.statistics.count),
+            "count": self.statistics.count,
             "features": _small(self.sample),
             "rows": self.rows,
-            **{key: np.array(value) for key, value in asdict(self.protocol).items()},
+            **asdict(self.protocol),
         }
-        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for key, array in arrays.items():
-                entry = zipfile.ZipInfo(f"{key}.npy", _DAY_ONE)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                with archive.open(entry, "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
+        write_npz(path, arrays, compress=True)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Read the npz that `save` wrote, and check it.
 
         Raises:
             DataError: no such file, one without statistics or protocol, or values that can't be.
         """
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
-        except FileNotFoundError as error:
-            raise DataError(f"{path} does not exist: animegen stats makes reference statistics") from error
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{path} is no npz of statistics ({_first_line(error)}): make it again") from error
+        return cls.from_arrays(read_npz(Path(path)), str(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], origin: str) -> Self:
+        """Check the arrays of such a file; `origin` names it in errors.
+
+        Raises:
+            DataError: no statistics, no protocol, or values that can't be.
+        """
         missing = {"mu", "sigma"} - arrays.keys()
         if missing:
-            raise DataError(f"{path} has no {' and no '.join(sorted(missing))}: animegen stats makes such a file")
+            raise DataError(f"{origin} has no {' and no '.join(sorted(missing))}: animegen stats makes such a file")
         silent = ({"count", "features", "rows"} | {entry.name for entry in fields(Protocol)}) - arrays.keys()
         if silent:
             raise DataError(
-                f"{path} has mu and sigma and doesn't say by which extractor, of how many images or how resized "
+                f"{origin} has mu and sigma and doesn't say by which extractor, of how many images or how resized "
                 f"({', '.join(sorted(silent))} missing): animegen stats makes a file that does"
             )
-        _check(arrays, path)
+        _check(arrays, origin)
         protocol = Protocol(**{entry.name: str(arrays[entry.name]) for entry in fields(Protocol)})
         statistics = Statistics(
             int(arrays["count"]), arrays["mu"].astype(np.float64), arrays["sigma"].astype(np.float64)
         )
         return cls(statistics, arrays["features"], arrays["rows"].astype(np.int64), protocol)
-
-
-def measure(
-    images: ImageSet,
-    extractor: Extractor,
-    *,
-    against: Reference | None = None,
-    sample: int = SAMPLE,
-    batch_size: int | None = None,
-    each: Callable[[Images], None] = lambda _: None,
-) -> Reference:
-    """Run the extractor over all images, in memory that doesn't grow with them; `each` is told of every batch.
-
-    The features of `sample` of them, chosen by a fixed seed, are kept in the order of the images. With `against` the
-    first batch already shows whether a distance to that will be refused.
-
-    Raises:
-        DataError: fewer than 2 images, images that can't be measured or compared, or too little memory.
-    """
-    kept_bytes, square = 4 * min(sample, images.count) * extractor.dimensions, 8 * extractor.dimensions**2
-    check_memory(kept_bytes + 4 * square, f"the features of {min(sample, images.count):,} images")
-    rng = np.random.default_rng([_STREAM_SAMPLE, images.count])
-    kept = np.sort(rng.choice(images.count, min(sample, images.count), replace=False))
-    features = np.empty((len(kept), extractor.dimensions), np.float32)
-    gatherer, pixels, done = Gatherer(), PixelHash(images.count), 0
-    protocol = Protocol(
-        extractor=extractor.name,
-        extractor_sha256=extractor.sha256,
-        weights_sha256=extractor.weights_sha256,
-        resize=extractor.resize,
-        preparation=images.rule,
-        image_size="",
-        source=images.source,
-        data_sha256="",
-    )
-    for batch in images.read():
-        if not done:
-            protocol = replace(protocol, image_size=f"{batch.shape[2]}×{batch.shape[1]}")
-            if against is not None:
-                against.protocol.check_comparable(protocol)
-        found = extractor(batch, batch_size=batch_size)
-        gatherer.add(found)
-        pixels.add(batch)
-        first, last = np.searchsorted(kept, [done, done + len(batch)])
-        features[first:last] = found[kept[first:last] - done]
-        done += len(batch)
-        each(batch)
-    if done != images.count:
-        raise DataError(f"{images.source} gave {done} images, and {images.count} were expected: did it change?")
-    return Reference(gatherer.finish(), features, kept, replace(protocol, data_sha256=pixels.hex()))
 
 
 def check_target(path: Path) -> None:
@@ -214,24 +152,26 @@ def check_target(path: Path) -> None:
     check_parent(path)
 
 
-def _check(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+def _check(arrays: Mapping[str, NDArray[Any]], origin: str) -> None:
     mu, sigma, features = arrays["mu"], arrays["sigma"], arrays["features"]
     shapes = f"mu {list(mu.shape)}, sigma {list(sigma.shape)}, features {list(features.shape)}"
     if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or features.ndim != 2 or features.shape[1] != len(mu):
-        raise DataError(f"{path} has {shapes}: they must be [D], [D, D] and [M, D] of one D; make it again")
+        raise DataError(f"{origin} has {shapes}, which must be [D], [D, D] and [M, D] of one D: make it again")
     if not all(np.issubdtype(array.dtype, np.floating) for array in (mu, sigma, features)):
-        raise DataError(f"{path} has mu, sigma or features that are no floats: make it again")
+        raise DataError(f"{origin} has mu, sigma and features that must all be floats: make it again")
     if not all(np.isfinite(array).all() for array in (mu, sigma, features)):
-        raise DataError(f"{path} has values that are not finite (NaN) in mu, sigma or features: make it again")
-    count = arrays["count"]
-    if count.ndim or not np.issubdtype(count.dtype, np.integer) or count < max(2, len(features)):
-        raise DataError(f"{path} says that it is of {count} images, which can't be: make it again")
-    rows = arrays["rows"]
+        raise DataError(f"{origin} has mu, sigma and features that must be finite, and some are NaN: make it again")
+    count, rows = arrays["count"], arrays["rows"]
+    least = max(2, len(features))
+    if count.ndim or not np.issubdtype(count.dtype, np.integer) or count < least:
+        raise DataError(f"{origin} has the count {count} and must be of at least {least} images: make it again")
     if rows.shape != (len(features),) or not np.issubdtype(rows.dtype, np.integer):
-        raise DataError(f"{path} has {len(features)} features and doesn't say of which images: make it again")
+        raise DataError(f"{origin} has {len(features)} features and must say of which images: make it again")
     scale = float(np.abs(sigma).max(initial=0))
     if not np.allclose(sigma, sigma.T, rtol=0, atol=1e-6 * scale) or (np.diagonal(sigma) < -1e-9 * scale).any():
-        raise DataError(f"{path} has a sigma that is no covariance, as it is not symmetric or negative: make it again")
+        raise DataError(
+            f"{origin} has a sigma that must be a covariance, symmetric and with no negative variance: make it again"
+        )
 
 
 def _small(features: NDArray[Any]) -> NDArray[Any]:
@@ -242,7 +182,3 @@ def _small(features: NDArray[Any]) -> NDArray[Any]:
 
 def _named(protocol: Protocol) -> str:
     return f"{protocol.extractor} (sha256 {protocol.extractor_sha256[:12]})"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

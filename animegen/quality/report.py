@@ -7,7 +7,7 @@ from pathlib import Path
 
 from animegen.errors import OutputError
 from animegen.files import check_parent, replacing
-from animegen.images.stills import Images, save
+from animegen.images.stills import save_image
 from animegen.quality.evaluation import Evaluation
 
 
@@ -22,8 +22,10 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder} is a file: name a folder for the report")
 
 
-def write(folder: Path, evaluation: Evaluation, sheet: Images | None) -> None:
-    """Put `report.md`, `report.json` and, where there is one, `neighbours.png` into a folder, over earlier ones.
+def write(folder: Path, evaluation: Evaluation) -> list[str]:
+    """Put `report.md`, `report.json` and, with training images, `neighbours.png` into a folder, over earlier ones.
+
+    Returns the files' names.
 
     Raises:
         OutputError: they can't be written.
@@ -36,5 +38,7 @@ def write(folder: Path, evaluation: Evaluation, sheet: Images | None) -> None:
         temporary.write_text(evaluation.to_markdown(), encoding="utf-8")
     with replacing(folder / "report.json") as temporary:
         temporary.write_text(json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if sheet is not None:
-        save(sheet, folder / "neighbours.png")
+    if evaluation.neighbours is None:
+        return ["report.md", "report.json"]
+    save_image(evaluation.neighbours, folder / "neighbours.png")
+    return ["report.md", "report.json", "neighbours.png"]

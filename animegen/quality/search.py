@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from animegen.errors import UsageError
 from animegen.generator import Generator
-from animegen.images.stills import Images
-from animegen.quality.extractors import Extractor
+from animegen.progress import track
+from animegen.quality.extractors import DEFAULT, Extractor
+from animegen.quality.measure import loaded
+from animegen.runtime import Device
 from animegen.seeds import LARGEST, check_seed
 
-GROUPS = ("hair", "eyes", "length")
 CONFIDENCE = 0.25  # of two tags each with one half
 _BATCH = 32  # seeds drawn before it is seen whether they were enough
 
 
 @dataclass(frozen=True)
-class Found:
+class Match:
     """A seed, and the probability that its image is as wanted: the product of its tags' probabilities."""
 
     seed: int
@@ -29,66 +31,96 @@ class Found:
 
 @dataclass(frozen=True)
 class Search:
-    """What a search found: the best first; `drawn` seeds were looked at."""
+    """What a search found.
 
-    found: tuple[Found, ...]
-    drawn: int
-    best: Found
+    Attributes:
+        model: the generator's name.
+        matches: the seeds that are as wanted, the best first.
+        seen: how many seeds were looked at.
+        best: the best match of them all, as wanted or not.
+    """
+
+    model: str
+    matches: tuple[Match, ...]
+    seen: int
+    best: Match
 
 
 def search(
-    generator: Generator,
-    extractor: Extractor,
+    model: Generator | str | Path,
     wanted: Mapping[str, str],
     *,
-    n: int,
+    extractor: Extractor | str | Path = DEFAULT,
+    n: int = 8,
     seed: int = 0,
     most: int = 10_000,
     confidence: float = CONFIDENCE,
     truncation: float = 1.0,
-    each: Callable[[Images], None] = lambda _: None,
+    batch_size: int | None = None,
+    device: Device = "auto",
+    threads: int | None = None,
 ) -> Search:
-    """Draw seeds from `seed` on until `n` of them have the wanted tags, such as hair: blue; at most `most` seeds.
+    """Draw seeds from `seed` on until `n` of them have the wanted tags, at most `most` seeds.
 
     An image has a tag if no other of its group is as probable; its confidence, the product of the wanted tags'
-    probabilities, must reach `confidence` too. Fewer than `n` may come back, even none; `best` is then the likest.
+    probabilities, must reach `confidence` too. Fewer than `n` may come back, even none.
+
+    Args:
+        model: a generator, or a model's name, path or address.
+        wanted: a tag of each group that matters, such as `{"hair": "blue", "eyes": "green"}`.
+        extractor: one that names tags: `anime`, an .onnx file's path, or a loaded one.
+        n: how many seeds to find.
+        seed: the first seed to look at.
+        most: look at no more seeds than this.
+        confidence: the least that a match has.
+        truncation: as with `Generator.sample`.
+        batch_size: images in one call of the model.
+        device: of networks that are loaded by name, as with `Generator.load`.
+        threads: likewise.
 
     Raises:
-        UsageError: no tag, one that the extractor doesn't know, or numbers that can't be.
+        UsageError: no tag, one that the extractor doesn't know, or a number outside of its range.
+        ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
-    columns, others = _columns(extractor, wanted)
-    if n < 1 or most < 1 or not 0 < confidence <= 1:
-        raise UsageError(f"n {n}, most {most} and confidence {confidence}: at least 1, at least 1, and over 0 up to 1")
+    if n < 1 or most < 1:
+        raise UsageError(f"n is {n} and most is {most}, and both must be at least 1")
+    if not 0 < confidence <= 1:
+        raise UsageError(f"confidence is {confidence} and must be above 0 and at most 1")
+    tagger = Extractor.of(extractor, device=device, threads=threads)
+    columns, groups = _columns(tagger, wanted)
     seeds = iter(range(check_seed(seed), min(seed + most, LARGEST + 1)))
-    found: list[Found] = []
-    best, drawn = Found(seed, 0.0), 0
-    while len(found) < n and (batch := list(islice(seeds, _BATCH))):
-        images = generator.sample(seeds=batch, truncation=truncation)
-        tags = extractor.tag(images)
-        scores = tags[:, columns].prod(axis=1)
-        called = [tags[:, column] >= tags[:, group].max(axis=1) for column, group in zip(columns, others, strict=True)]
-        for name, score, is_called in zip(batch, scores.tolist(), np.all(called, axis=0), strict=True):
-            drawn += 1
-            best = max(best, Found(name, score), key=lambda one: one.confidence)
-            if is_called and score >= confidence:
-                found.append(Found(name, score))
-            if len(found) == n:
-                break
-        each(images)
-    found.sort(key=lambda one: -one.confidence)
-    return Search(tuple(found), drawn, best)
+    matches: list[Match] = []
+    best, seen = Match(seed, 0.0), 0
+    advance = track("search", most)
+    with loaded(model, device=device, threads=threads) as generator:
+        name = generator.card.name
+        while len(matches) < n and (batch := list(islice(seeds, _BATCH))):
+            tags = tagger.tag(generator.sample(seeds=batch, truncation=truncation, batch_size=batch_size))
+            scores = tags[:, columns].prod(axis=1)
+            first = [tags[:, one] >= tags[:, group].max(axis=1) for one, group in zip(columns, groups, strict=True)]
+            for number, score, is_first in zip(batch, scores.tolist(), np.all(first, axis=0), strict=True):
+                seen += 1
+                best = max(best, Match(number, score), key=lambda match: match.confidence)
+                if is_first and score >= confidence:
+                    matches.append(Match(number, score))
+                if len(matches) == n:
+                    break
+            advance(len(batch))
+    matches.sort(key=lambda match: -match.confidence)
+    return Search(name, tuple(matches), seen, best)
 
 
 def _columns(extractor: Extractor, wanted: Mapping[str, str]) -> tuple[list[int], list[list[int]]]:
     """The place of each wanted tag, and those of all tags of its group."""
     if not wanted:
-        raise UsageError("nothing was asked for: name at least one of hair, eyes and length")
-    columns, others = [], []
+        raise UsageError("no tag is wanted: name at least one of hair, eyes and length")
+    columns, groups = [], []
     for group, name in wanted.items():
         tag = f"{group}:{name}"
         if tag not in extractor.tags:
             known = ", ".join(known.partition(":")[2] for known in extractor.tags if known.startswith(f"{group}:"))
-            raise UsageError(f"{group} {name!r} is unknown to {extractor.name}: {known or 'it names no ' + group}")
+            rule = f"must be one of {known}" if known else "must be left out"
+            raise UsageError(f"{group} is {name!r} and {rule}: those are what {extractor.name} can tell")
         columns.append(extractor.tags.index(tag))
-        others.append([k for k, known in enumerate(extractor.tags) if known.startswith(f"{group}:")])
-    return columns, others
+        groups.append([k for k, known in enumerate(extractor.tags) if known.startswith(f"{group}:")])
+    return columns, groups

@@ -14,11 +14,9 @@ import torch
 
 import animegen
 from animegen.files import sha256
-from animegen.images.sets import open_images
 from animegen.model.card import ModelCard
 from animegen.quality.evaluation import evaluate
 from animegen.runtime import Session
-from animegen.seeds import Seeds
 from train.config import Config, differences, to_mapping
 from train.export import onnx_graph
 from train.export.graph import ExportGraph, directions, set_standing_statistics
@@ -123,8 +121,13 @@ def _quality(model: onnx.ModelProto, card: ModelCard, monitor: Monitor, data: Pa
     Raises:
         DataError: what can't be compared, too few images, or `data` that can't be read.
     """
-    training = open_images(data, size=card.image_shape[1]) if data is not None else None
     with animegen.Generator(Session(model.SerializeToString(), device="cpu"), card) as generator:
-        seeds = Seeds.starting(0, monitor.count)
-        evaluation, _ = evaluate(generator, monitor.reference, monitor.extractor, seeds, data=training)
+        evaluation = evaluate(
+            generator,
+            monitor.reference,
+            extractor=monitor.extractor,
+            data=data,
+            n=monitor.count,
+            size=card.image_shape[1],
+        )
     return evaluation.figures()

@@ -9,7 +9,8 @@ from typing import Any
 from animegen.errors import DataError
 from animegen.images.sets import ImageSet
 from animegen.quality.extractors import Extractor
-from animegen.quality.reference import Reference, measure
+from animegen.quality.measure import measure
+from animegen.quality.reference import Reference
 from train.networks import Generator
 from train.run.samples import generated
 
