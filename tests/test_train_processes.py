@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY, Run
+from conftest import ROOT, TINY, Run, run
 
 pytest.importorskip("torch")
 
@@ -55,20 +56,29 @@ def gradients(preset: str, settings: list[str], data: Path, group: Group = ALONE
     return values
 
 
-def torchrun(*arguments: object, processes: int = 2) -> subprocess.CompletedProcess[bytes]:
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", processes, "--master-port", port]
-    return subprocess.run(
-        [str(part) for part in [*command, *arguments]], cwd=ROOT, capture_output=True, timeout=300, check=False
-    )
+        return str(free.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_the_gradients_of_two_processes_are_those_of_one(tiny_data: Path, tmp_path: Path) -> None:
-    # One start for all cases: most of its time goes into importing torch twice.
-    done = torchrun(Path(__file__), tiny_data, tmp_path)
-    assert done.returncode == 0, done.stderr.decode()
+    # Started as torchrun does, once for all cases: most of the time goes into importing torch.
+    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": "2"}
+    command = [sys.executable, __file__, str(tiny_data), str(tmp_path)]
+    workers = [
+        subprocess.Popen(command, env={**shared, "RANK": rank, "LOCAL_RANK": rank}, cwd=ROOT, stderr=subprocess.PIPE)
+        for rank in ("0", "1")
+    ]
+    try:
+        for worker in workers:
+            _, errors = worker.communicate(timeout=120)
+            assert worker.returncode == 0, errors.decode()
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
     for number, (preset, settings) in enumerate(CASES.values()):
         alone = gradients(preset, settings, tiny_data)
         for rank in (0, 1):
@@ -102,13 +112,15 @@ def test_parts_cover_the_batch_once() -> None:
     assert rows == list(range(24))
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes(train: Run, tiny_data: Path, tmp_path: Path) -> None:
-    arguments = ["fit", *TINY, "--threads", 1, "--device", "cpu", "--log-every", 1, "--data", tiny_data, "--steps", 3]
-    together = torchrun("-m", "train", *arguments, "--out", tmp_path / "two")
+    arguments = ["fit", *TINY, "--threads", 1, "--device", "cpu", "--log-every", 1, "--data", tiny_data, "--steps", 2]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
+    together = run(*torchrun, "-m", "train", *map(str, arguments), "--out", tmp_path / "two", cwd=ROOT)
     assert together.returncode == 0, together.stderr.decode()
-    said = together.stderr.decode()
-    assert "2 processes, each with 4 images of a batch" in said
-    assert said.count("finished at step 3") == 1  # one of them talks
+    messages = together.stderr.decode()
+    assert "2 processes, each with 4 images of a batch" in messages
+    assert messages.count("finished at step 2") == 1  # one of them talks
     alone = train(*arguments, "--out", tmp_path / "one")
     assert alone.returncode == 0
     assert checkpoint.read_card(tmp_path / "two" / checkpoint.NAME).processes == 2
