@@ -13,7 +13,7 @@ import pytest
 from conftest import COMMAND, ROOT, picture_zip, write_celeba, write_mnist
 from PIL import Image
 
-from animegen.images.stills import FORMATS
+from animegen.images.formats import STILLS
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 # The README's two set-up commands are run by .ci/run and by newcomers; no container engine runs in tests.
@@ -56,7 +56,7 @@ def test_commands_run_in_order(page: str, tmp_path: Path) -> None:
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     for name in re.findall(r"\S+\.(?:png|jpg|webp)", "\n".join(lines)):
         with Image.open(tmp_path / name) as picture:
-            assert picture.format in FORMATS.values()
+            assert picture.format in {still.name for still in STILLS.values()}
             assert np.asarray(picture).std() > 5
 
 
