@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from animegen import MissingPackageError, UsageError
-from animegen.images import animation as motion
+from animegen import MissingPackageError, UsageError, report_progress, save_animation
+from animegen.images import animation
+from animegen.images.animation import check_animation
+from animegen.images.formats import ANIMATIONS
 from animegen.images.stills import Images
 
 
@@ -27,10 +30,10 @@ def frames(count: int, height: int = 16, width: int = 16) -> Iterator[Images]:
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 def test_pillow_s_formats(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
-    motion.save(frames(5), path, fps=20, scale=3)
-    with Image.open(path) as animation:
-        assert (animation.n_frames, animation.size, animation.info["loop"]) == (5, (48, 48), 0)  # type: ignore[attr-defined]
-        for found, expected in zip(ImageSequence.Iterator(animation), frames(5), strict=True):
+    save_animation(frames(5), path, fps=20, scale=3)
+    with Image.open(path) as made:
+        assert (made.n_frames, made.size, made.info["loop"]) == (5, (48, 48), 0)  # type: ignore[attr-defined]
+        for found, expected in zip(ImageSequence.Iterator(made), frames(5), strict=True):
             found.load()  # a WebP says a frame's duration only then
             assert found.info["duration"] == 50
             small = np.asarray(found.convert("RGB").resize((16, 16), Image.Resampling.BOX)).astype(int)
@@ -42,7 +45,7 @@ def test_pillow_s_formats(suffix: str, tmp_path: Path) -> None:
 def test_mp4(size: tuple[int, int], tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     path = tmp_path / "a.mp4"
-    motion.save(frames(12, *size), path, fps=12.5)
+    save_animation(frames(12, *size), path, fps=12.5)
     with av.open(str(path)) as container:
         (stream,) = container.streams.video
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
@@ -54,33 +57,107 @@ def test_mp4(size: tuple[int, int], tmp_path: Path) -> None:
         assert np.abs(found[: size[0], : size[1]].astype(int) - expected).mean() < 15
 
 
-def test_frames_are_drawn_lazily(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ANIMATIONS)
+def test_a_grey_animation(suffix: str, tmp_path: Path) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("av")
+    save_animation((frame[..., :1] for frame in frames(3)), tmp_path / f"a{suffix}")
+    assert (tmp_path / f"a{suffix}").stat().st_size > 0
+
+
+@pytest.mark.parametrize("suffix", ANIMATIONS)
+def test_an_error_of_the_frames_leaves_nothing(suffix: str, tmp_path: Path) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("av")
+
     def breaks() -> Iterator[Images]:
         yield from frames(3)
         raise ValueError("the model failed")
 
-    for suffix in (".gif", ".webp", ".mp4"):
-        with pytest.raises(ValueError, match="the model failed"):
-            motion.save(breaks(), tmp_path / f"a{suffix}")
+    with pytest.raises(ValueError, match="the model failed"):
+        save_animation(breaks(), tmp_path / f"a{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ANIMATIONS)
+def test_the_longest_side_of_a_format_is_what_its_encoder_takes(suffix: str, tmp_path: Path) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("av")
+    longest = ANIMATIONS[suffix].side
+    save_animation(frames(2, 16, longest), tmp_path / f"a{suffix}")
+    with pytest.raises(UsageError, match=f"a frame is {longest + 1:,}×16 pixels and must have at most {longest:,} on"):
+        save_animation(frames(2, 16, longest + 1), tmp_path / f"b{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("a.png", {}, r"the extension '\.png', and an animation must be one of \.gif"),
+        ("a", {}, "without an extension"),
+        ("a.gif", {"fps": 60}, "fps is 60 and must be more than 0 and at most 50 for a GIF"),
+        ("a.webp", {"fps": 0}, "more than 0"),
+        ("a.webp", {"scale": 0}, "scale is 0 and must be at least 1"),
+        ("a.webp", {"scale": 2000}, "32,000×32,000 pixels and must have at most"),
+        ("a.gif", {"scale": 2000}, "32,000×32,000 pixels and must take at most 256 MiB"),
+        ("a.gif", {"scale": 500}, r"takes .* GiB to encode as GIF and must take at most 2: .* or write an \.mp4"),
+    ],
+)
+def test_an_animation_states_its_rules(name: str, options: dict[str, float], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        save_animation([*frames(20)], tmp_path / name, **options)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("name", "fps", "words"),
+    ("sequence", "words"),
     [
-        ("a.png", 24, "animation is one of"),
-        ("a", 24, "animation"),
-        ("a.gif", 60, "at most 50"),
-        ("a.webp", 0, "more than 0"),
+        ([], "0 frames and must have at least one"),
+        ([*frames(2), *frames(1, 8)], r"frame 3 is \[8, 16, 3\] and must be \[16, 16, 3\]"),
+        ([np.zeros((4, 4, 3))], r"float64 \[4, 4, 3\] and must be uint8"),
     ],
 )
-def test_animations_that_cannot_be(name: str, fps: float, words: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_frames_that_make_no_animation(suffix: str, sequence: list[Images], words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
-        motion.save(frames(3), tmp_path / name, fps=fps)
+        save_animation(iter(sequence), tmp_path / f"a{suffix}")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "frames_", "shape", "words"),
+    [
+        ("a.webp", 1000, (1024, 1024, 3), r"4\.9 GiB to encode as WEBP"),
+        ("a.gif", 2000, (1024, 1024, 3), r"3\.9 GiB to encode as GIF"),
+        ("a.gif", 100_001, (8, 8, 3), "100,001 frames and must have from 1 to 100,000"),
+        ("a.mp4", 2, (8192, 8192, 3), r"13\.8 GiB to encode as MP4 and must take at most 2: ask for fewer"),
+    ],
+)
+def test_an_animation_is_refused_before_its_frames_are_made(
+    name: str, frames_: int, shape: tuple[int, int, int], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_animation(Path(name), frames=frames_, shape=shape)
+    check_animation(Path(name), frames=100, shape=(256, 256, 3))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_endless_frames_end_in_an_error(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(animation, "MOST_FRAMES", 20)
+    endless = itertools.cycle(frames(5))
+    with pytest.raises(UsageError, match="an animation has 21 frames and must have from 1 to 20"):
+        save_animation(endless, tmp_path / f"a{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_is_told_by_name_and_number(tmp_path: Path) -> None:
+    told = []
+    with report_progress(told.append):
+        save_animation(list(frames(3)), tmp_path / "a.gif")
+    assert [(one.job, one.done, one.total) for one in told] == [("a.gif", k, 3) for k in range(4)]
 
 
 def test_mp4_without_its_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'animegen\[mp4\]'"):
-        motion.save(frames(3), tmp_path / "a.mp4")
+        save_animation(frames(3), tmp_path / "a.mp4")

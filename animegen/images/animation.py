@@ -12,7 +12,7 @@ from PIL import Image
 
 from animegen.errors import MissingPackageError, UsageError
 from animegen.files import replacing
-from animegen.images.formats import LARGEST_ANIMATION, MOST_FRAMES, animation_format
+from animegen.images.formats import LARGEST_ANIMATION, LARGEST_PICTURE, MOST_FRAMES, animation_format
 from animegen.images.stills import Images, to_pillow
 from animegen.progress import track
 
@@ -42,6 +42,11 @@ def check_animation(
         raise UsageError(f"an animation has {frames:,} frames and must have from 1 to {MOST_FRAMES:,}")
     height, width = shape[0] * scale, shape[1] * scale
     form.check_side(height, width, "a frame", "make it smaller or take another format")
+    if height * width * shape[2] > LARGEST_PICTURE:
+        raise UsageError(
+            f"a frame is {width:,}×{height:,} pixels and must take at most {LARGEST_PICTURE // 2**20} MiB: "
+            "make it smaller"
+        )
     needed = height * width * form.bytes_a_pixel * (frames if form.keeps_frames else 1)
     if needed > LARGEST_ANIMATION:
         other = ", or write an .mp4" if form.keeps_frames else ""
