@@ -1,4 +1,4 @@
-"""Recipes under one protocol."""
+"""Recipes on the same terms."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
+from animegen import UsageError
 from train.errors import ConfigError
-from train.report.compare import Protocol, Recipe
+from train.report.recipes import Comparison, Recipe
 from train.run import checkpoint
 
 SMALL = [part for setting in TINY[3::2] for part in ("--set", setting) if not setting.startswith("n_critic")]
@@ -22,30 +23,40 @@ THREE = "wgan-gp-64+n_critic=2,dcgan-anime64,wgan-gp-64+lambda_gp=5.0+n_critic=1
 
 
 def test_a_recipe_is_a_preset_with_changes() -> None:
-    recipe = Recipe.parse("wgan-gp-anime64+lambda_gp=10.0+n_critic=1")
-    protocol = Protocol(settings=("size=32", "batch_size=50"), steps=None, images=1001, seeds=1)
-    config = protocol.configuration(recipe, 7)
+    recipe, plain = Recipe.parse("wgan-gp-anime64+lambda_gp=10.0+n_critic=1"), Recipe.parse("wgan-gp-anime64")
+    comparison = Comparison((recipe, plain), settings=("size=32", "batch_size=50"), images=1001)
+    config = comparison.configuration(recipe, 7)
     assert (config.preset, config.size, config.lambda_gp, config.n_critic, config.seed) == (
         "wgan-gp-anime64", 32, 10, 1, 7,
     )  # fmt: skip
     assert (config.steps, config.epochs) == (21, None)  # 1001 images in batches of 50
-    assert protocol.configuration(Recipe.parse("wgan-gp-anime64"), 0).steps == 11  # two critic steps a step
+    assert comparison.configuration(plain, 0).steps == 11  # two critic steps a step
     for wrong in ("no-such", "wgan-gp-64+", "wgan-gp-64+lambda_gp=-1"):
         with pytest.raises(ConfigError):
             Recipe.parse(wrong)
+    with pytest.raises(ConfigError, match="depth"):
+        Comparison((plain,), settings=("generator.depth=3",))
+    with pytest.raises(UsageError, match="either"):
+        Comparison((plain,), steps=1, images=1)
 
 
-def test_a_comparison_without_a_referee(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+def test_runs_come_seed_by_seed() -> None:
+    recipes = (Recipe.parse("wgan-gp-64"), Recipe.parse("dcgan-anime64"))
+    runs = [(recipe.label, seed, config.seed) for recipe, seed, config in Comparison(recipes, steps=1, seeds=2).runs()]
+    assert runs == [("wgan-gp-64", 0, 0), ("dcgan-anime64", 0, 0), ("wgan-gp-64", 1, 1), ("dcgan-anime64", 1, 1)]
+
+
+def test_a_comparison_without_a_reference(train: Run, tiny_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "compared"
-    arguments = ["--presets", THREE, *SMALL, "--data", tiny_data, "--out", out, "--images", 64, "--threads", 1]
+    arguments = ["--presets", THREE, *SMALL, "--data", tiny_data, "--out", out, "--images", 32, "--threads", 1]
     done = train("compare", *arguments, "--seeds", 2)
     assert done.returncode == 0, done.stderr.decode()
     table = (out / "table.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
     assert [row[:3] for row in rows] == [
-        ["`wgan-gp-64+n_critic=2`", "4", "64"],
-        ["`dcgan-anime64`", "8", "64"],
-        ["`wgan-gp-64+lambda_gp=5.0+n_critic=1`", "8", "64"],
+        ["`wgan-gp-64+n_critic=2`", "2", "32"],
+        ["`dcgan-anime64`", "4", "32"],
+        ["`wgan-gp-64+lambda_gp=5.0+n_critic=1`", "4", "32"],
     ]
     assert all("±" in row[3] for row in rows)
     assert "2 seeds each" in table
@@ -65,26 +76,42 @@ def test_a_comparison_without_a_referee(train: Run, tiny_data: Path, tmp_path: P
     assert (out / "table.md").read_text() == table
 
 
+def test_a_comparison_against_a_reference(train: Run, animegen: Run, tiny_data: Path, tmp_path: Path) -> None:
+    reference, out = tmp_path / "tiny.npz", tmp_path / "compared"
+    assert animegen("stats", tiny_data, "--device", "cpu", "--out", reference).returncode == 0
+    arguments = ["--presets", "wgan-gp-64", *SMALL, "--data", tiny_data, "--out", out, "--steps", 1, "--seeds", 1]
+    done = train("compare", *arguments, "--reference", reference, "--fid-images", 20)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "wgan-gp-64-seed0: FID " in done.stderr.decode()
+    head, _, row, *_ = (out / "table.md").read_text().splitlines()
+    measured = dict(zip(head.split(" | ")[4:], row.split(" | ")[4:], strict=True))
+    assert measured.keys() == {"FID", "KID", "precision", "recall |"}
+    assert float(measured["FID"]) > 0
+    again = train("compare", *arguments, "--reference", reference, "--fid-images", 20)
+    assert again.returncode == 0
+    assert "FID" not in again.stderr.decode()  # measured once
+
+
 def test_a_stopped_comparison_goes_on(train: Run, tiny_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "compared"
     arguments = ["compare", "--presets", "wgan-gp-64,wgan-anime64", *SMALL, "--data", str(tiny_data), "--out", str(out)]
-    arguments += ["--steps", "40", "--seeds", "1", "--threads", "1"]
+    arguments += ["--steps", "60", "--seeds", "1", "--threads", "1"]
     with subprocess.Popen([sys.executable, "-m", "train", *arguments], cwd=ROOT, stderr=subprocess.PIPE) as process:
         assert process.stderr
         for line in process.stderr:
             if line.startswith(b"step 10/"):
                 process.send_signal(signal.SIGINT)
                 break
-        said = process.stderr.read().decode()
-    assert process.returncode == 130, said
-    assert "continue with the same command" in said
+        rest = process.stderr.read().decode()
+    assert process.returncode == 130, rest
+    assert "continue with the same command" in rest
     assert not (out / "table.md").exists()
     stopped = checkpoint.read_card(out / "runs" / "wgan-gp-64-seed0" / checkpoint.NAME).step
-    assert 10 <= stopped < 40
+    assert 10 <= stopped < 60
     done = train(*arguments)
     assert done.returncode == 0, done.stderr.decode()
     card = checkpoint.read_card(out / "runs" / "wgan-gp-64-seed0" / checkpoint.NAME)
-    assert (card.step, card.sessions) == (40, 2)
+    assert (card.step, card.sessions) == (60, 2)
     assert (out / "table.md").exists()
 
 
