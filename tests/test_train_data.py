@@ -1,4 +1,4 @@
-"""Packed datasets and the batches drawn from them."""
+"""Packed datasets, and what they are packed from."""
 
 from __future__ import annotations
 
@@ -103,16 +103,16 @@ def test_the_command(train: Run, tmp_path: Path) -> None:
     done = train("prepare", source, "--size", 16, "--out", tmp_path / "packed")
     assert done.returncode == 0
     assert done.stdout == b""
-    said = done.stderr.decode()
+    messages = done.stderr.decode()
     for words in (
         "9 images of 16×16",
         "LANCZOS",
         Dataset.open(tmp_path / "packed").card.sha256,
         "1 files with another",
     ):
-        assert words in said
-    assert "7 broken files were skipped: broken/0.jpg, " in said
-    assert "and 2 more" in said
+        assert words in messages
+    assert "7 broken files were skipped: broken/0.jpg, " in messages
+    assert "and 2 more" in messages
     assert_error(train("prepare", source, "--size", 16, "--out", tmp_path / "packed"), 1, "already exists")
     assert_error(train("prepare", tmp_path / "no", "--out", tmp_path / "x"), 1, "does not exist")
     assert_error(train("prepare", source, "--size", 17, "--out", tmp_path / "x"), 2, "17")
@@ -122,7 +122,7 @@ def test_the_command(train: Run, tmp_path: Path) -> None:
 def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """CIFAR-10's files in their own format, with 2 images each; the training images [10, 32, 32, 3].
 
-    torchvision opens only files of the published md5, so it is told those of ours.
+    torchvision opens only files of the published md5, so these are patched.
     """
     datasets = pytest.importorskip("torchvision.datasets")
     folder = root / "cifar-10-batches-py"
@@ -259,10 +259,10 @@ def test_without_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_folder_of_a_published_name_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("mnist:own").mkdir()
-    picture(0).save(Path("mnist:own") / "0.png")
-    card = prepare(Path("mnist:own"), tmp_path / "packed", size=16)
-    assert (card.count, card.channels, card.source) == (1, 3, "mnist:own")
+    Path("mnist:mine").mkdir()
+    picture(0).save(Path("mnist:mine") / "0.png")
+    card = prepare(Path("mnist:mine"), tmp_path / "packed", size=16)
+    assert (card.count, card.channels, card.source) == (1, 3, "mnist:mine")
 
 
 def test_a_grey_dataset_of_pictures(train: Run, tmp_path: Path) -> None:

@@ -9,9 +9,13 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from train.config import Config, load_config
 from train.objective.losses import OBJECTIVES
 from train.step import draws
+from train.step.pixels import to_uint8
+from train.step.real_images import RealImages
 
 Step = Callable[[Config, int, int], draws.Arrays]
 
@@ -40,8 +44,8 @@ def test_the_arrays_are_those_of_the_table() -> None:
     for side in ("real", "fake"):
         shapes |= {f"{side}.color": ("float32", (8, 3))}
         shapes |= {f"{side}.{name}": ("int64", (8, 2)) for name in ("translation", "cutout")}
-    drawn = draws.critic_step(full, 3, IMAGES)
-    assert {name: (str(values.dtype), values.shape) for name, values in drawn.items()} == shapes
+    arrays = draws.critic_step(full, 3, IMAGES)
+    assert {name: (str(values.dtype), values.shape) for name, values in arrays.items()} == shapes
     assert draws.critic_step(config(), 0, IMAGES).keys() == {"rows", "mirrored", "z", "epsilon"}
 
 
@@ -49,13 +53,13 @@ def test_the_arrays_are_those_of_the_table() -> None:
 def test_a_relativistic_generator_sees_the_round_s_last_real_images(objective: str) -> None:
     tested = config(f"objective='{objective}'", "n_critic=3", "n_generator=2", "flip=true")
     for k in range(6):
-        drawn = draws.generator_step(tested, k, IMAGES)
+        arrays = draws.generator_step(tested, k, IMAGES)
         if not OBJECTIVES[tested.objective].relativistic:
-            assert drawn.keys() == {"z"}
+            assert arrays.keys() == {"z"}
             continue
         last = draws.critic_step(tested, 3 * (k // 2) + 2, IMAGES)
         for name in ("rows", "mirrored"):
-            np.testing.assert_array_equal(drawn[name], last[name])
+            np.testing.assert_array_equal(arrays[name], last[name])
 
 
 @pytest.mark.parametrize("step", [draws.critic_step, draws.generator_step])
@@ -67,7 +71,7 @@ def test_a_step_draws_the_same_in_any_order_and_like_no_other(step: Step) -> Non
         assert again.keys() == forwards[k].keys()
         for name, values in again.items():
             np.testing.assert_array_equal(values, forwards[k][name])
-    latents = {drawn["z"].tobytes() for drawn in forwards}
+    latents = {arrays["z"].tobytes() for arrays in forwards}
     latents |= {step(config("seed=1"), k, IMAGES)["z"].tobytes() for k in range(20)}
     assert len(latents) == 40
 
@@ -82,16 +86,16 @@ def test_no_two_draws_share_their_numbers() -> None:
 
 
 def test_an_epoch_shows_every_image_once() -> None:
-    drawn = rows(config(), range(25))  # 200 images: 4 epochs
-    for epoch in range(4):
-        assert sorted(drawn[epoch * IMAGES : (epoch + 1) * IMAGES]) == list(range(IMAGES))
-    assert drawn[:IMAGES] != drawn[IMAGES : 2 * IMAGES]
-    assert drawn != rows(config("seed=1"), range(25))
+    order = rows(config(), range(25))  # 200 images: 4 epochs
+    epochs = [order[start : start + IMAGES] for start in range(0, 200, IMAGES)]
+    assert [sorted(epoch) for epoch in epochs] == 4 * [list(range(IMAGES))]
+    assert epochs[0] != epochs[1]
+    assert order != rows(config("seed=1"), range(25))
 
 
 def test_a_batch_as_large_as_several_epochs() -> None:
-    drawn = draws.real_images(config("batch_size=8"), 0, 3)["rows"]
-    assert sorted(drawn[:3]) == sorted(drawn[3:6]) == [0, 1, 2]
+    order = draws.real_images(config("batch_size=8"), 0, 3)["rows"]
+    assert sorted(order[:3]) == sorted(order[3:6]) == [0, 1, 2]
 
 
 def test_a_batch_can_be_repeated() -> None:
@@ -110,10 +114,37 @@ def test_half_of_the_images_are_mirrored() -> None:
     assert not plain.any()
 
 
+def test_the_real_images_are_those_of_the_rows_some_mirrored() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, 4, 5, 3), np.uint8)
+    real_images = RealImages(images, 8, torch.device("cpu"), resident=False)
+    arrays = draws.critic_step(config("flip=true"), 0, IMAGES)
+    inputs = {name: torch.from_numpy(values) for name, values in real_images.load(arrays).items()}
+    shown = to_uint8(real_images.images(inputs))
+    for row, mirrored, image in zip(arrays["rows"], arrays["mirrored"], shown, strict=True):
+        np.testing.assert_array_equal(image, images[row, :, ::-1] if mirrored else images[row])
+    assert inputs.keys() == {"real", "z", "epsilon"}
+    latents = {"z": arrays["z"]}
+    assert real_images.load(latents) is latents
+
+
+def test_images_that_lie_on_the_gpu_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, 4, 5, 3), np.uint8)
+    arrays = draws.real_images(config("flip=true"), 0, IMAGES)
+    batches = []
+    for room in (None, 4 * images.nbytes, 4 * images.nbytes - 1):  # read for each batch; just small enough; too large
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device, room=room: (room, room))
+        real_images = RealImages(images, 8, torch.device("cpu"), resident=room is not None)
+        loaded = real_images.load(arrays)
+        assert ("rows" in loaded) == (room == 4 * images.nbytes)
+        batches.append(real_images.images({name: torch.from_numpy(values) for name, values in loaded.items()}))
+    assert torch.equal(batches[0], batches[1])
+    assert torch.equal(batches[0], batches[2])
+
+
 def test_labels_are_flipped_in_their_share() -> None:
     tested = config("label_noise=0.25", "batch_size=50", preset="dcgan-anime64")
-    drawn = [draws.critic_step(tested, k, IMAGES) for k in range(40)]
-    signs = np.stack([arrays[f"sign.{side}"] for arrays in drawn for side in ("real", "fake")])
+    steps = [draws.critic_step(tested, k, IMAGES) for k in range(40)]
+    signs = np.stack([arrays[f"sign.{side}"] for arrays in steps for side in ("real", "fake")])
     assert set(np.unique(signs)) == {-1.0, 1.0}
     assert (signs < 0).mean() == pytest.approx(0.25, abs=0.03)
 

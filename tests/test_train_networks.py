@@ -42,9 +42,9 @@ def test_depth_is_data(blocks: int, full_size: str, norm: str) -> None:
     # 4 → 8 → 16 (→ 32): one stage more at the image's own size, and blocks at each side but the smallest.
     stages = 3 if full_size == "true" else 2
     for network in (generator, critic):
-        found = [module for module in network.modules() if isinstance(module, Residual)]
-        assert len(found) == blocks * stages
-        sizes = {block.body[0].in_channels for block in found}
+        residuals = [module for module in network.modules() if isinstance(module, Residual)]
+        assert len(residuals) == blocks * stages
+        sizes = {block.body[0].in_channels for block in residuals}
         assert sizes == ({4 * 2**stage for stage in range(stages)} if blocks else set())
     (images.sum() + critic(images).sum()).backward()
     assert all(p.grad is not None for network in (generator, critic) for p in network.parameters())
@@ -108,11 +108,11 @@ def test_the_sigmoid_is_a_tanh_of_half() -> None:
 @pytest.mark.parametrize("slope", [0, 0.2])
 def test_without_a_norm_the_signal_keeps_its_size(slope: float) -> None:
     generator = Generator(load_config("r3gan-64", [f"generator.slope={slope}"]))
-    found: list[float] = []
+    spreads: list[float] = []
     for stage in generator.stages:
-        stage.register_forward_hook(lambda _module, _inputs, output: found.append(output.std().item()))
+        stage.register_forward_hook(lambda _module, _inputs, output: spreads.append(output.std().item()))
     images = generator(torch.randn(8, 128))
-    assert all(0.3 < value < 3 for value in found), found
+    assert all(0.3 < value < 3 for value in spreads), spreads
     assert 0.1 < images.std() < 0.95
 
 

@@ -18,8 +18,8 @@ from train.data import Dataset
 from train.objective import penalty
 from train.step import draws
 from train.step.cuda_graph import Figures
-from train.step.pixels import to_float
 from train.step.processes import ALONE, Group
+from train.step.real_images import RealImages
 from train.step.trainer import Trainer
 
 SMALL = [
@@ -105,7 +105,7 @@ def test_a_share_of_the_batch_estimates_the_same_penalty(tiny_data: Path, monkey
 
     monkeypatch.setattr(penalty, "gradient_penalty", note)
     whole, half = (trainer(tiny_data, f"penalty_share={share}").critic_step(0) for share in (1.0, 0.5))
-    assert [len(found) for found in norms] == [8, 4]
+    assert [len(part) for part in norms] == [8, 4]
     torch.testing.assert_close(norms[1], norms[0][:4])
     assert float(half["penalty"]) == pytest.approx(float(((norms[0][:4] - 1) ** 2).mean()))
     assert float(whole["penalty"]) == pytest.approx(float(((norms[0] - 1) ** 2).mean()))
@@ -114,10 +114,10 @@ def test_a_share_of_the_batch_estimates_the_same_penalty(tiny_data: Path, monkey
 def test_r1_and_r2_are_the_paper_s(tiny_data: Path) -> None:
     tested, plain = (trainer(tiny_data, f"gamma={gamma}", preset="r3gan-64") for gamma in (3.0, 0.0))
     images = Dataset.open(tiny_data).images
-    arrays = draws.critic_step(tested.config, 0, len(images))
-    x_real = to_float(torch.from_numpy(images[arrays["rows"]]))
-    x_real = torch.where(torch.from_numpy(arrays["mirrored"]).view(-1, 1, 1, 1), x_real.flip(3), x_real)
-    x_fake = tested.generator(torch.from_numpy(arrays["z"]))
+    real_images = RealImages(images, 8, torch.device("cpu"), resident=False)
+    arrays = real_images.load(draws.critic_step(tested.config, 0, len(images)))
+    inputs = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    x_real, x_fake = real_images.images(inputs), tested.generator(inputs["z"])
     expected = sum(
         float((penalty.double_backward(tested.critic, image[None]) ** 2).sum().detach()) / len(side)
         for side in (x_real, x_fake)

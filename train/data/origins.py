@@ -78,7 +78,7 @@ def _training_images(kind: str, root: Path, folder: Path, how: str, *, name: str
     try:
         from torchvision import datasets
     except ImportError as error:
-        raise MissingPackageError(f"{name} is read by torchvision: pip install -e '.[cpu,train]'") from error
+        raise MissingPackageError(f"{name} is read by torchvision: pip install -r train/requirements.txt") from error
     try:
         dataset: Any = getattr(datasets, kind)(root, train=True, download=False)
     # torchvision has no error of its own: a file that is missing or cut off raises one of many kinds.
