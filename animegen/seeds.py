@@ -15,17 +15,17 @@ LARGEST = 2**32 - 1  # what numpy.random.RandomState takes
 
 
 def check_seed(seed: int) -> int:
-    """Return `seed` as a plain int if it can name an image: a whole number from 0 to 2³²−1.
+    """Return `seed` as a plain int.
 
     Raises:
-        UsageError: it can't.
+        UsageError: it is no whole number from 0 to 2³²−1.
     """
     try:
         number = -1 if isinstance(seed, bool) else index(seed)  # numpy's integers are fine too
     except TypeError:
         number = -1
     if not 0 <= number <= LARGEST:
-        raise UsageError(f"seed {seed!r} can't name an image: seeds are whole numbers from 0 to {LARGEST}")
+        raise UsageError(f"seed is {seed!r} and must be a whole number from 0 to {LARGEST}")
     return number
 
 
@@ -51,10 +51,10 @@ class Seeds(Sequence[int]):
         """
         check_seed(seed)
         if n < 1:
-            raise UsageError(f"n is {n}: ask for at least one image")
+            raise UsageError(f"n is {n} and must be at least 1")
         if seed + n - 1 > LARGEST:
             raise UsageError(
-                f"seed {seed} with n {n} would end at seed {seed + n - 1}, and the largest is {LARGEST}: "
+                f"the last of {n} seeds from {seed} on is {seed + n - 1} and must be at most {LARGEST}: "
                 "take a smaller seed or fewer images"
             )
         return cls([range(seed, seed + n)])
@@ -70,11 +70,11 @@ class Seeds(Sequence[int]):
         for part in text.split(","):
             match = re.fullmatch(r"\s*(\d{1,12})\s*(?:-\s*(\d{1,12})\s*)?", part, re.ASCII)
             if match is None:
-                raise UsageError(f"seeds can't be read at {part.strip()[:40]!r}: write them as in 0-31,77")
+                raise UsageError(f"seeds have {part.strip()[:40]!r} and must be numbers and ranges, as in 0-31,77")
             first = check_seed(int(match[1]))
             last = check_seed(int(match[2])) if match[2] else first
             if last < first:
-                raise UsageError(f"seeds {part.strip()!r} run backwards: write {last}-{first}")
+                raise UsageError(f"seeds have {part.strip()!r} and must run upwards: write {last}-{first}")
             ranges.append(range(first, last + 1))
         return cls(ranges)
 

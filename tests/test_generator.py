@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import length_hint
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from animegen import Generator, ModelError, UsageError, latents
+from animegen import Generator, ModelError, UsageError, grid, latents
 from animegen.runtime import Session
 
 
@@ -84,51 +85,130 @@ def test_an_interpolation_ends_at_its_seeds(generator: Generator) -> None:
     assert not (row[3] == generator.interpolate(1, 2, steps=7, mode="lerp")[3]).all()
 
 
+def test_an_interpolation_through_several_seeds(generator: Generator) -> None:
+    way = generator.interpolate(1, 2, 5, steps=4)
+    np.testing.assert_array_equal(way[:4], generator.interpolate(1, 2, steps=4))
+    np.testing.assert_array_equal(way[3:], generator.interpolate(2, 5, steps=4))
+    with pytest.raises(UsageError, match="1 stops and must have at least 2"):
+        generator.interpolate(1)
+
+
+def test_a_walk_passes_its_seeds(generator: Generator) -> None:
+    walk = generator.walk([4, 9, 2], frames=12)
+    assert length_hint(walk) == 12
+    frames = [next(walk)]
+    assert length_hint(walk) == 11
+    frames += walk
+    assert len(frames) == 12
+    np.testing.assert_array_equal(np.stack(frames[::4]), generator.sample(seeds=[4, 9, 2]))
+
+
+def test_truncation_is_the_same_everywhere(edit_generator: Generator) -> None:
+    generator, psi = edit_generator, 0.5
+    short = generator.latents([5, 6], truncation=psi)
+    np.testing.assert_array_equal(short, latents.truncate(latents.from_seeds([5, 6], 8), psi))
+    expected = generator(short)
+    assert not (expected == generator.sample(2, seed=5)).all()
+    np.testing.assert_array_equal(generator.sample(2, seed=5, truncation=psi), expected)
+    np.testing.assert_array_equal(next(generator.stream([5, 6], truncation=psi)), expected)
+    np.testing.assert_array_equal([image for _, image in generator.pairs([5, 6], truncation=psi)], expected)
+    np.testing.assert_array_equal(generator.interpolate(5, 6, steps=3, truncation=psi)[[0, -1]], expected)
+    np.testing.assert_array_equal([*generator.walk([5, 6], frames=2, truncation=psi)], expected)
+    np.testing.assert_array_equal(generator.edit(5, 0, [0], truncation=psi), expected[:1])
+    calls: list[Callable[[], object]] = [
+        lambda: generator.sample(truncation=2),
+        lambda: generator.stream([1], truncation=2),
+        lambda: generator.pairs([1], truncation=2),
+        lambda: generator.interpolate(1, 2, truncation=2),
+        lambda: generator.walk([1, 2], truncation=2),
+        lambda: generator.edit(1, 0, [0], truncation=2),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match="truncation is 2 and must be from 0"):
+            call()
+
+
 def test_raw_latents(generator: Generator) -> None:
     z = latents.from_seeds([5, 6], 8)
     np.testing.assert_array_equal(generator(z), generator.sample(2, seed=5))
     np.testing.assert_array_equal(generator(z.astype(np.float64), batch_size=1), generator.sample(2, seed=5))
+    np.testing.assert_array_equal([*generator.frames(z)], generator(z))
 
 
-def test_an_edit_moves_along_a_direction(tmp_path: Path) -> None:
-    vectors = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0][:2]
-    path = write_model(tmp_path / "tiny.onnx", tiny_card(directions=tuple(map(tuple, vectors.tolist()))))
-    with Generator.load(path, device="cpu") as generator:
-        row = generator.edit(5, 1, [-3, 0, 2.5])
-        assert row.shape == (3, 8, 8, 3)
-        np.testing.assert_array_equal(row[1], generator.sample(seed=5)[0])
-        moved = latents.from_seeds([5], 8) + np.float32(2.5) * vectors[1].astype(np.float32)
-        np.testing.assert_array_equal(row[2], generator(moved)[0])
-        for direction in (-1, 2):
-            with pytest.raises(UsageError, match="0 to 1"):
-                generator.edit(5, direction, [1])
-        with pytest.raises(UsageError, match="not finite"):
-            generator.edit(5, 0, [float("inf")])
-        with pytest.raises(UsageError, match=r"takes \[N, 8\]"):
-            generator.edit(5, 0, [])
+@pytest.mark.parametrize("batch_size", [1, 4, None])
+def test_frames_of_several_paths_are_grids(generator: Generator, batch_size: int | None) -> None:
+    z = latents.from_seeds(range(6), 8).reshape(2, 3, 8)
+    frames = generator.frames(z, batch_size=batch_size)
+    assert length_hint(frames) == 2
+    first, second = frames
+    np.testing.assert_array_equal(first, grid(generator.sample(3)))
+    np.testing.assert_array_equal(second, grid(generator.sample(3, seed=3)))
 
 
-def test_a_model_without_directions(generator: Generator) -> None:
-    with pytest.raises(UsageError, match="has none"):
-        generator.edit(5, 0, [1])
+VECTORS = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0][:2]
 
 
-@pytest.mark.parametrize("shape", [(8,), (2, 7), (0, 8), (2, 8, 1)])
+@pytest.fixture(scope="module")
+def edit_generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generator]:
+    """The tiny model with two directions."""
+    card = tiny_card(directions=tuple(map(tuple, VECTORS.tolist())))
+    with Generator.load(write_model(tmp_path_factory.mktemp("edit") / "tiny.onnx", card), device="cpu") as loaded:
+        yield loaded
+
+
+def test_an_edit_moves_along_a_direction(edit_generator: Generator) -> None:
+    row = edit_generator.edit(5, 1, [-3, 0, 2.5])
+    assert row.shape == (3, 8, 8, 3)
+    np.testing.assert_array_equal(row[1], edit_generator.sample(seed=5)[0])
+    moved = latents.from_seeds([5], 8) + np.float32(2.5) * VECTORS[1].astype(np.float32)
+    np.testing.assert_array_equal(row[2], edit_generator(moved)[0])
+    both = edit_generator.edit(5, None, [-3, 0, 2.5])
+    assert both.shape == (6, 8, 8, 3)
+    np.testing.assert_array_equal(both[3:], row)
+
+
+@pytest.mark.parametrize(
+    ("direction", "amounts", "words"),
+    [
+        (-1, [1], "direction is -1 and must be from 0 to 1 for tiny"),
+        (2, [1], "direction is 2 and must be from 0 to 1"),
+        (0, [float("inf")], "not finite"),
+        (0, [], r"must have \[N, 8\]"),
+    ],
+)
+def test_an_edit_states_its_rules(edit_generator: Generator, direction: int, amounts: list[float], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        edit_generator.edit(5, direction, amounts)
+
+
+@pytest.mark.parametrize("direction", [0, None])
+def test_a_model_without_directions(generator: Generator, direction: int | None) -> None:
+    with pytest.raises(UsageError, match="tiny has no directions to edit along: export it again"):
+        generator.edit(5, direction, [1])
+
+
+@pytest.mark.parametrize("shape", [(8,), (2, 7), (0, 8), (2, 8, 1), (2, 2, 8)])
 def test_latents_of_another_shape(generator: Generator, shape: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match=r"takes \[N, 8\]"):
+    with pytest.raises(UsageError, match=r"must have \[N, 8\] for tiny"):
         generator(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(8,), (2, 7), (2, 0, 8), (1, 2, 2, 8)])
+def test_latents_that_make_no_frames(generator: Generator, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"must have \[N, 8\] or \[N, K, 8\] for tiny"):
+        generator.frames(np.zeros(shape, np.float32))
 
 
 def test_calls_that_cannot_be(generator: Generator, tiny_model: Path) -> None:
     with pytest.raises(UsageError, match="not finite"):
         generator(np.full((1, 8), np.nan, np.float32))
-    with pytest.raises(UsageError, match="at least one"):
+    with pytest.raises(UsageError, match="n is 0 and must be at least 1"):
         generator.sample(0)
     with pytest.raises(UsageError, match="batch_size is 0"):
         generator.sample(1, batch_size=0)
     with pytest.raises(UsageError, match="batch_size is 0"):
         generator.stream([1], batch_size=0)
-    with pytest.raises(UsageError, match="seed -3"):
+    with pytest.raises(UsageError, match="seed is -3 and must be a whole number"):
         generator.sample(seeds=[-3])
     with pytest.raises(UsageError, match="device is 'tpu' and must be one of auto, cpu"):
         Generator.load(tiny_model, device="tpu")  # type: ignore[arg-type]
@@ -187,6 +267,13 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
             Generator.load(tmp_path / name, device="cpu")
     with pytest.raises(ModelError, match="anime-face-64"):
         Generator.load("no-such-model", device="cpu")
+
+
+def test_a_foreign_model_says_how_it_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_model(tmp_path / "foreign.onnx", None, tiny_graph("noise"))
+    with caplog.at_level("INFO", "animegen"), Generator.load(path, device="cpu") as generator:
+        assert generator.is_foreign
+    assert caplog.messages == [f"model: no card in {path}, inferred {generator.signature.describe()}"]
 
 
 def test_a_file_cut_in_half(tiny_model: Path, tmp_path: Path) -> None:

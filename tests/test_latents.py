@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -72,10 +74,30 @@ def test_lerp_is_straight_and_slerp_is_not() -> None:
 
 def test_interpolations_that_cannot_be() -> None:
     a, b = latents.from_seeds([1, 2], 4)
-    with pytest.raises(UsageError, match="2 ends"):
+    with pytest.raises(UsageError, match="steps is 1 and must be at least 2"):
         latents.interpolate(a, b, 1)
-    with pytest.raises(UsageError, match="slerp or lerp"):
+    with pytest.raises(UsageError, match="mode is 'cubic' and must be slerp or lerp"):
         latents.interpolate(a, b, 3, "cubic")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="1 stops and must have at least 2"):
+        latents.through(a[None], 3)
+
+
+@given(st.integers(2, 5), st.integers(2, 6), st.sampled_from(["slerp", "lerp"]))
+def test_a_way_passes_its_stops(n: int, steps: int, mode: latents.Mode) -> None:
+    stops = latents.from_seeds(range(n), 16)
+    way = latents.through(stops, steps, mode)
+    np.testing.assert_array_equal(way[:: steps - 1], stops)
+    for k, leg in enumerate(pairwise(stops)):
+        np.testing.assert_array_equal(way[k * (steps - 1) :][:steps], latents.interpolate(*leg, steps, mode))
+
+
+@given(arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 3)), elements=st.floats(-4, 4, width=32)))
+def test_there_and_back_never_jumps(path: latents.Latents) -> None:
+    ring = latents.there_and_back(path)
+    assert len(ring) == max(1, 2 * len(path) - 2)
+    np.testing.assert_array_equal(ring[: len(path)], path)
+    # From any point the same way leads back: turned and reversed it is the same ring.
+    np.testing.assert_array_equal(np.roll(ring[::-1], 1, axis=0), ring)
 
 
 @given(st.integers(2, 6), st.integers(0, 30), st.integers(0, 1000))
@@ -100,9 +122,9 @@ def test_a_loop_moves_smoothly_on_the_shell() -> None:
 
 
 def test_loops_that_cannot_be() -> None:
-    with pytest.raises(UsageError, match="at least 2 stops"):
+    with pytest.raises(UsageError, match="1 stops and must have at least 2"):
         latents.loop(latents.from_seeds([1], 4), 10)
-    with pytest.raises(UsageError, match="more frames"):
+    with pytest.raises(UsageError, match="frames is 2 and must be at least 3, one for each stop"):
         latents.loop(latents.from_seeds([1, 2, 3], 4), 2)
 
 
@@ -111,9 +133,9 @@ def test_a_sheet_has_its_corners() -> None:
     sheet = latents.bilinear(corners, 3, 5).reshape(3, 5, 16)
     np.testing.assert_array_equal(sheet[[0, 0, -1, -1], [0, -1, 0, -1]], corners)
     np.testing.assert_array_equal(sheet[0], latents.interpolate(corners[0], corners[1], 5))
-    with pytest.raises(UsageError, match="4 corners, and 3"):
+    with pytest.raises(UsageError, match="3 corners and must have 4"):
         latents.bilinear(corners[:3], 3, 3)
-    with pytest.raises(UsageError, match="2 ends"):
+    with pytest.raises(UsageError, match="steps is 1"):
         latents.bilinear(corners, 1, 3)
 
 
@@ -123,5 +145,5 @@ def test_truncation_scales() -> None:
     np.testing.assert_allclose(latents.truncate(z, 0.5), z / 2)
     assert not latents.truncate(z, 0).any()
     for wrong in (-0.1, 1.1, float("nan")):
-        with pytest.raises(UsageError, match="between 0"):
+        with pytest.raises(UsageError, match="must be from 0"):
             latents.truncate(z, wrong)

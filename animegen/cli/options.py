@@ -148,7 +148,7 @@ def chosen_seeds(seeds: str | None, seed: int | None, n: int | None, default_n: 
     """What `--seeds`, or else `--seed` and the count's option, ask for.
 
     Raises:
-        UsageError: both were given, or either can't be.
+        UsageError: both were given, or a seed is out of range.
     """
     if seeds is None:
         return Seeds.starting(seed or 0, default_n if n is None else n)

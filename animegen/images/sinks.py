@@ -117,7 +117,7 @@ class Zip(Sink):
 
     Raises:
         OutputError: the path can't be written.
-        DataError: the file to go on with is no zip.
+        DataError: the file to be continued is no zip.
     """
 
     def __init__(self, path: str | Path, *, form: str = "png", existing: Existing = "overwrite") -> None:
@@ -127,7 +127,7 @@ class Zip(Sink):
         self._there: set[int] = set()
         goes_on = existing == "skip" and path.exists()
         if goes_on and not zipfile.is_zipfile(path):
-            raise DataError(f"{path} is no zip file to go on with: remove it or name another")
+            raise DataError(f"{path} exists and must be a zip file to be continued: remove it or name another")
         with ExitStack() as opening:
             temporary = opening.enter_context(replacing(path))
             self._archive = opening.enter_context(zipfile.ZipFile(temporary, "w"))
@@ -143,7 +143,7 @@ class Zip(Sink):
                     if match := re.fullmatch(rf"seed(\d{{8,10}})\.{self._form}", name):
                         self._there.add(int(match[1]))
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
-            raise DataError(f"{earlier} can't be gone on with ({error}): remove it or name another") from error
+            raise DataError(f"{earlier} is damaged ({error}) and can't be continued: remove it or name another") from error
 
     def missing(self, seeds: Iterable[int]) -> Iterable[int]:
         """Those whose picture the zip doesn't hold yet."""
@@ -215,7 +215,7 @@ def open_sink(path: str | Path, *, form: str = "png", existing: Existing = "refu
     """The sink that a path stands for: a .zip, an .npz, or else a folder.
 
     Raises:
-        UsageError: an unknown picture format, or an .npz that would have to go on.
+        UsageError: an unknown picture format, or an .npz that would have to be continued.
         OutputError, DataError: as the sinks.
     """
     if f".{form}" not in STILLS:
@@ -225,7 +225,7 @@ def open_sink(path: str | Path, *, form: str = "png", existing: Existing = "refu
         return Zip(path, form=form, existing=existing)
     if path.suffix.lower() == ".npz":
         if existing == "skip":
-            raise UsageError(f"{path} can't be gone on with: an .npz is written in one go; take a folder or a .zip")
+            raise UsageError(f"{path} is written in one go and can't be continued: name a folder or a .zip")
         return Npz(path)
     return Folder(path, form=form, existing=existing)
 
