@@ -12,23 +12,28 @@ import os
 # Workers share the cores: one thread a process. Before numpy and torch are imported, which read it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import json
 import struct
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from extractor_models import write_extractor
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from animegen.model.card import ModelCard
+
+if TYPE_CHECKING:
+    from animegen import Extractor
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "animegen"
@@ -213,6 +218,28 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx", tiny_card())
 
 
+@pytest.fixture(scope="session")
+def tiny_extractor_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an extractor of 6 features and 5 tags."""
+    return write_extractor(tmp_path_factory.mktemp("extractor") / "tiny.onnx", weights_sha256="ab")
+
+
+@pytest.fixture(scope="session")
+def tiny_extractor(tiny_extractor_file: Path) -> Extractor:
+    """That extractor, loaded once."""
+    from animegen import Extractor
+
+    return Extractor.load(tiny_extractor_file, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def anime() -> Extractor:
+    """The shipped extractor, loaded once."""
+    from animegen import Extractor
+
+    return Extractor.load("anime", device="cpu")
+
+
 def picture(number: int, size: tuple[int, int] = (20, 20)) -> Image.Image:
     """A picture of its own for each number: a coloured disc on a coloured ground."""
     rng = np.random.default_rng(number)
@@ -230,6 +257,19 @@ def picture_zip(path: Path, count: int, size: tuple[int, int] = (20, 20)) -> Pat
             picture(number, size).save(buffer, "PNG")
             archive.writestr(f"faces/{number}.png", buffer.getvalue())
     return path
+
+
+def write_dataset(folder: Path, images: np.ndarray, **facts: object) -> Path:
+    """A packed dataset of square images uint8 [N, H, W, C], as `prepare` writes it, but for changed facts; no torch."""
+    from animegen.images.sets import pixel_hash
+
+    count, size, _, channels = images.shape
+    card = {"format": 1, "count": count, "size": size, "channels": channels, "resize": "centre square crop"}
+    folder.mkdir()
+    np.save(folder / "images.npy", images)
+    card |= {"source": "faces", "sha256": pixel_hash(images), "broken": [], "ignored": 0, **facts}
+    (folder / "dataset.json").write_text(json.dumps(card))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture, picture_zip
+from conftest import picture, picture_zip, write_dataset
 
 from animegen import DataError
 from animegen.images.sets import PixelHash, open_dataset, open_images, picked, stacked
@@ -20,6 +19,10 @@ def folder_of(path: Path, sizes: list[tuple[int, int]]) -> Path:
     for number, size in enumerate(sizes):
         picture(number, size).save(path / f"{number}.png")
     return path
+
+
+def noise(count: int, size: int = 8) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
 def test_a_folder_and_a_zip_are_read_alike(tmp_path: Path) -> None:
@@ -46,10 +49,9 @@ def test_the_hash_is_that_of_prepare(tiny_data: Path, tmp_path: Path) -> None:
 
 
 def test_an_npz_is_taken_as_it_is(tmp_path: Path) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    images = noise(5)
     np.savez(tmp_path / "drawn.npz", images=images)
-    found = open_images(tmp_path / "drawn.npz")
-    np.testing.assert_array_equal(stacked(found.read(), 5), images)
+    np.testing.assert_array_equal(stacked(open_images(tmp_path / "drawn.npz").read(), 5), images)
     with pytest.raises(DataError, match="8×8"):
         open_images(tmp_path / "drawn.npz", size=16)
 
@@ -92,57 +94,49 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
         list(open_images(tmp_path / "faces.zip").read())
 
 
-def changed_card(dataset: Path, out: Path, **facts: object) -> Path:
-    """A copy of a packed dataset whose card says something else."""
-    shutil.copytree(dataset, out)
-    card = json.loads((out / "dataset.json").read_text()) | facts
-    (out / "dataset.json").write_text(json.dumps({key: value for key, value in card.items() if value is not None}))
-    return out
-
-
-def test_a_packed_dataset_is_mapped_with_its_card(tiny_data: Path) -> None:
-    dataset = open_dataset(tiny_data)
-    assert dataset.images.shape == (50, 16, 16, 3)
+def test_a_packed_dataset_is_mapped_with_its_card(tmp_path: Path) -> None:
+    images = noise(70)
+    dataset = open_dataset(write_dataset(tmp_path / "packed", images))
+    np.testing.assert_array_equal(dataset.images, images)
     assert isinstance(dataset.images, np.memmap)
-    assert dataset.card == json.loads((tiny_data / "dataset.json").read_text())
+    assert dataset.card == json.loads((tmp_path / "packed" / "dataset.json").read_text())
+    assert open_images(tmp_path / "packed").count == 70
 
 
-def test_a_dataset_whose_pixels_changed_is_refused(tiny_data: Path, tmp_path: Path) -> None:
-    changed = shutil.copytree(tiny_data, tmp_path / "changed")
-    images = np.load(changed / "images.npy")
-    images[7, 3, 3, 0] ^= 1
-    np.save(changed / "images.npy", images)
-    fewer = shutil.copytree(tiny_data, tmp_path / "fewer")
-    np.save(fewer / "images.npy", images[:-1])
-    for path in (changed, fewer):
-        with pytest.raises(DataError, match=rf"{path.name} is damaged: .* prepare it again"):
-            open_images(path)
+def test_a_dataset_whose_pixels_changed_is_refused(tmp_path: Path) -> None:
+    images = noise(70)
+    packed = write_dataset(tmp_path / "packed", images)
+    images[66, 3, 3, 0] ^= 1
+    for changed in (images, noise(70).astype(np.int8), images[:-1]):
+        np.save(packed / "images.npy", changed)
+        with pytest.raises(DataError, match=r"packed is damaged: .* prepare it again"):
+            open_images(packed)
 
 
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"count": 49}, r"damaged: images\.npy is uint8 50×16×16×3, and dataset\.json says 49×16×16×3"),
+        ({"count": 49}, r"damaged: images\.npy is uint8 50×8×8×3, and dataset\.json says 49×8×8×3"),
         ({"sha256": "0" * 64}, "damaged: its pixels"),
         ({"format": 2}, "dataset format 2 and must have 1"),
-        ({"size": "16"}, r"dataset\.json with size '16'"),
-        ({"resize": None}, r"dataset\.json without resize"),
+        ({"size": "8"}, r"dataset\.json with size '8'"),
+        ({"count": None}, r"dataset\.json with count None"),
     ],
 )
-def test_a_card_of_other_images_is_refused(
-    facts: dict[str, object], words: str, tiny_data: Path, tmp_path: Path
-) -> None:
+def test_a_card_of_other_images_is_refused(facts: dict[str, object], words: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=words):
-        open_images(changed_card(tiny_data, tmp_path / "other", **facts))
+        open_images(write_dataset(tmp_path / "other", noise(50), **facts))
 
 
-def test_folders_that_are_no_dataset(tiny_data: Path, tmp_path: Path) -> None:
+def test_folders_that_are_no_dataset(tmp_path: Path) -> None:
     for text, words in {"{": "no packed dataset", "[]": "no table", "{}": "without channels, count"}.items():
         (tmp_path / "dataset.json").write_text(text)
         with pytest.raises(DataError, match=words):
             open_images(tmp_path)
-    shutil.copy(tiny_data / "dataset.json", tmp_path)
-    with pytest.raises(DataError, match="holds no packed dataset"):
-        open_images(tmp_path)
+    packed = write_dataset(tmp_path / "packed", noise(2))
+    for damage in (lambda: (packed / "images.npy").write_bytes(b"words"), (packed / "images.npy").unlink):
+        damage()
+        with pytest.raises(DataError, match="holds no packed dataset"):
+            open_images(packed)
     with pytest.raises(DataError, match="holds no packed dataset"):
         open_dataset(tmp_path / "missing")
