@@ -78,7 +78,7 @@ def test_a_captured_run_resumes(tiny_data: Path, tmp_path: Path) -> None:
     assert checkpoint.read_card(saved).step == 12
     again = trainer(tiny_data, "anime-pixels-64", "cuda")
     again.train_step()
-    for _ in range(5):  # with its graphs recorded, a rollback writes into the tensors that they use
+    for _ in range(5):  # with its graphs captured, a rollback writes into the tensors that they use
         again.train_step()
     checkpoint.restore(saved, again)
     assert again.step == 12

@@ -160,6 +160,13 @@ def test_augmentation_is_for_both_sides_and_both_steps(tiny_data: Path) -> None:
         assert values[0] != values[1] == values[2]
 
 
+def test_drawing_ahead_changes_nothing(tiny_data: Path) -> None:
+    plain, ahead = (trainer(tiny_data, "n_critic=2", preset="ragan-anime64") for _ in range(2))
+    ahead.captures = True  # as on a GPU, which computes while the next step is drawn
+    for _ in range(3):
+        assert ahead.train_step() == plain.train_step()
+
+
 def test_a_batch_that_can_t_be_divided(tiny_data: Path) -> None:
     for group, settings in ((Group(0, 3), []), (Group(0, 2), ["accumulate=4"])):
         with pytest.raises(UsageError, match="batch_size is 8 and must be"):
