@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Run, assert_error, picture
+from PIL import Image
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("pytorch_fid")
 
+import torch
+from numpy.typing import NDArray
 from pytorch_fid import fid_score
 from pytorch_fid import inception as original
 from torch import nn
 
-from animegen import MissingPackageError, ModelError
+from animegen import Extractor, MissingPackageError, ModelError, Reference, measure
 from animegen.quality.distances import frechet_distance
-from animegen.quality.extractors import Extractor, inception_file
-from animegen.quality.reference import Reference
+from animegen.quality.extractors import inception_file
 from animegen.quality.statistics import Statistics
 from train.extractors import inception
+
+COUNT = 24  # pictures, half of them noisy
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +43,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")  # keeps the size of what passes
         elif isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             for values, low, high in (
                 (module.weight, 0.8, 1.2),
                 (module.bias, -0.1, 0.2),
@@ -61,63 +68,66 @@ def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Extract
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
-    """Images of 64×64, half of them noisy."""
-    discs = np.stack([np.asarray(picture(number, (64, 64))) for number in range(32)]).astype(float)
-    discs[16:] += np.random.default_rng(0).normal(0, 40, discs[16:].shape)
-    return np.clip(discs, 0, 255).astype(np.uint8)
+def pictures() -> NDArray[np.uint8]:
+    """Images of 64×64."""
+    discs = np.stack([np.asarray(picture(number, (64, 64))) for number in range(COUNT)]).astype(float)
+    discs[COUNT // 2 :] += np.random.default_rng(0).normal(0, 40, discs[COUNT // 2 :].shape)
+    images: NDArray[np.uint8] = np.clip(discs, 0, 255).astype(np.uint8)
+    return images
 
 
 @pytest.fixture(scope="module")
-def activations(weights: Path, pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
-    """What pytorch-fid itself computes of those pictures, as files."""
-    from PIL import Image
+def features(exported: Extractor, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return exported(pictures)
 
+
+@pytest.fixture(scope="module")
+def activations(
+    weights: Path, pictures: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
+) -> NDArray[np.float64]:
+    """What pytorch-fid itself computes of those pictures, as files."""
     folder = tmp_path_factory.mktemp("pictures")
     files = [folder / f"{number:02}.png" for number in range(len(pictures))]
     for file, image in zip(files, pictures, strict=True):
         Image.fromarray(image).save(file)
     network = inception.load_network(weights)
-    found: np.ndarray = fid_score.get_activations(files, network, batch_size=8, device="cpu", num_workers=0)
-    return found
+    return np.asarray(fid_score.get_activations(files, network, batch_size=8, device="cpu", num_workers=0))
 
 
-def test_features_are_pytorch_fid_s(exported: Extractor, pictures: np.ndarray, activations: np.ndarray) -> None:
-    found = exported(pictures)
-    assert found.shape == (32, 2048) == activations.shape
+@pytest.mark.slow
+def test_features_are_pytorch_fid_s(features: NDArray[np.float32], activations: NDArray[np.float64]) -> None:
+    assert features.shape == (COUNT, 2048) == activations.shape
     assert activations.std(axis=0).max() > 0.01  # the comparison says something
-    np.testing.assert_allclose(found, activations, atol=1e-4)
+    np.testing.assert_allclose(features, activations, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")  # of SciPy, to pytorch-fid
-def test_the_distance_is_pytorch_fid_s(exported: Extractor, pictures: np.ndarray, activations: np.ndarray) -> None:
-    found = exported(pictures)
-    half = len(pictures) // 2
+def test_the_distance_is_pytorch_fid_s(features: NDArray[np.float32], activations: NDArray[np.float64]) -> None:
+    half = COUNT // 2
     # Of every 256th feature: with more of them than images pytorch-fid's matrix root has nothing exact to give.
-    few, theirs = found[:, ::256], activations[:, ::256]
-    ours = frechet_distance(Statistics.of([few[:half]]), Statistics.of([few[half:]]))
+    ours, theirs = features[:, ::256], activations[:, ::256]
+    distance = frechet_distance(Statistics.of([ours[:half]]), Statistics.of([ours[half:]]))
     sides = [value for side in (theirs[:half], theirs[half:]) for value in (side.mean(0), np.cov(side, rowvar=False))]
-    assert ours == pytest.approx(fid_score.calculate_frechet_distance(*sides), rel=1e-3)
+    assert distance == pytest.approx(fid_score.calculate_frechet_distance(*sides), rel=1e-3)
     # Of many more features than images: ours, from either side's. (Of all 2,048 it takes minutes and says no more.)
     many = [
-        frechet_distance(Statistics.of([features[:half]]), Statistics.of([features[half:]]))
-        for features in (found[:, ::8], activations[:, ::8])
+        frechet_distance(Statistics.of([values[:half]]), Statistics.of([values[half:]]))
+        for values in (features[:, ::8], activations[:, ::8])
     ]
     assert many[0] == pytest.approx(many[1], rel=1e-3)
     assert many[0] > 0.01
 
 
+@pytest.mark.slow
 def test_the_card_names_the_resize(exported: Extractor) -> None:
     assert "299×299" in exported.resize
     assert "align_corners=False" in exported.resize
 
 
-def test_pytorch_fid_reads_our_statistics(exported: Extractor, pictures: np.ndarray, tmp_path: Path) -> None:
-    from animegen.images.sets import open_images
-    from animegen.quality.reference import measure
-
-    np.savez(tmp_path / "pictures.npz", images=pictures[:4])
-    reference = measure(open_images(tmp_path / "pictures.npz"), exported)
+@pytest.mark.slow
+def test_pytorch_fid_reads_our_statistics(exported: Extractor, pictures: NDArray[np.uint8], tmp_path: Path) -> None:
+    reference = measure(pictures[:2], exported)
     reference.save(tmp_path / "reference.npz")
     mu, sigma = fid_score.compute_statistics_of_path(str(tmp_path / "reference.npz"), None, 1, 2048, "cpu")
     np.testing.assert_array_equal(mu, reference.statistics.mean)
@@ -125,19 +135,19 @@ def test_pytorch_fid_reads_our_statistics(exported: Extractor, pictures: np.ndar
     assert Reference.load(tmp_path / "reference.npz").protocol == reference.protocol
 
 
-def test_weights_that_are_not_these(tmp_path: Path, train: Run) -> None:
+def test_weights_that_are_not_these(tmp_path: Path, train_process: Run) -> None:
     truncated = tmp_path / inception.NAME
     truncated.write_bytes(b"PK" + bytes(1000))
     with pytest.raises(ModelError, match=inception.SHA256):
         inception.find_weights(truncated)
     with pytest.raises(ModelError, match="does not exist"):
         inception.find_weights(tmp_path / "none.pth")
-    done = train("inception", "--weights", truncated, "--out", tmp_path / "inception.onnx")
+    done = train_process("inception", "--weights", truncated, "--out", tmp_path / "inception.onnx")
     assert_error(done, 1, "1,002 bytes", inception.SHA256)
     assert not (tmp_path / "inception.onnx").exists()
 
 
-def test_offline_one_line_says_where_the_file_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_one_line_says_where_the_file_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Run) -> None:
     requests = pytest.importorskip("requests")
     monkeypatch.setenv("ANIMEGEN_CACHE", str(tmp_path / "cache"))
 
@@ -146,14 +156,9 @@ def test_offline_one_line_says_where_the_file_goes(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(requests, "get", refuse)
     monkeypatch.setattr(requests.Session, "request", refuse)
-    told: list[str] = []
-    with pytest.raises(ModelError) as raised:
-        inception.find_weights(None, told.append)
-    assert str(inception.weights_file()) in str(raised.value)
-    assert inception.SHA256 in str(raised.value)
-    assert "--weights" in str(raised.value)
-    assert "\n" not in str(raised.value)
-    assert inception.ADDRESS in told[0]
+    done = train("inception", "--out", tmp_path / "inception.onnx")
+    assert_error(done, 1, str(inception.weights_file()), inception.SHA256, "--weights")
+    assert done.stderr.decode().startswith(f"fetching {inception.ADDRESS} ")
 
 
 def test_weights_in_the_cache_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,27 +166,23 @@ def test_weights_in_the_cache_are_checked(tmp_path: Path, monkeypatch: pytest.Mo
     inception.weights_file().parent.mkdir()
     inception.weights_file().write_bytes(b"half a download")
     with pytest.raises(ModelError, match=inception.SHA256):
-        inception.find_weights(None)
+        inception.find_weights()
 
 
 def test_without_pooch_or_pytorch_fid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
-    import sys
-
     monkeypatch.setenv("ANIMEGEN_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(MissingPackageError, match="pip install"):
-        inception.find_weights(None)
+        inception.find_weights()
     monkeypatch.setitem(sys.modules, "pytorch_fid.inception", None)
     with pytest.raises(MissingPackageError, match="pip install"):
         inception.load_network(weights)
 
 
-def test_animegen_finds_what_was_exported(
-    exported: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, animegen: Run
+def test_without_the_export_one_line_says_how_to_make_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, animegen: Run
 ) -> None:
     monkeypatch.setenv("ANIMEGEN_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="python -m train inception"):
-        Extractor.load("inception", device="cpu")
     assert inception_file().is_relative_to(tmp_path)
-    done = animegen("fid", "--extractor", "inception", "--n", "2", env={"ANIMEGEN_CACHE": str(tmp_path)})
+    done = animegen("fid", "--extractor", "inception", "--n", "2")
     assert_error(done, 1, str(inception_file()), "python -m train inception")
