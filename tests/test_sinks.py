@@ -64,6 +64,12 @@ def test_a_folder_refuses_what_it_has(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"seed00000001\.png is there already"):
         fill(tmp_path / "faces", [0, 1])
     assert sorted(stored(tmp_path / "faces")) == [picture_name(1)]
+    with open_sink(tmp_path / "faces") as sink:  # seeds that come once are still all there
+        assert list(sink.missing(iter([2, 0]))) == [2, 0]
+    with open_sink(tmp_path / "faces") as sink, pytest.raises(OutputError, match="is there already"):
+        sink.missing(iter([2, 1]))
+    (tmp_path / "faces" / "seed00000000.jpg").touch()  # another format's picture is no hindrance
+    assert fill(tmp_path / "faces", [0]) == [0]
     assert fill(tmp_path / "faces", [0, 1], existing="overwrite") == [0, 1]
 
 

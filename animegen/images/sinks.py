@@ -6,6 +6,7 @@ place; on an error nothing is left of it. (A folder keeps the pictures that were
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ import zlib
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,6 +40,12 @@ _WAITING = 4  # encoded images in flight for each worker: enough to keep it busy
 def picture_name(seed: int, form: str = "png") -> str:
     """The file name of a seed's picture, such as seed00000042.png."""
     return f"seed{seed:08d}.{form}"
+
+
+def _seeds_in(names: Iterable[str], form: str) -> set[int]:
+    """The seeds whose pictures have one of these names."""
+    matches = (re.fullmatch(rf"seed(\d{{8,10}})\.{re.escape(form)}", name) for name in names)
+    return {int(match[1]) for match in matches if match}
 
 
 class Sink(ABC):
@@ -93,9 +100,13 @@ class Folder(Sink):
             return seeds
         if self._existing == "skip":
             return (seed for seed in seeds if not self._target(seed).exists())
-        there = next((seed for seed in seeds if self._target(seed).exists()), None)
-        if there is not None:
-            raise OutputError(f"{self._target(there)} is there already: skip or overwrite what exists, or name another")
+        there = _seeds_in((entry.name for entry in os.scandir(self._path)), self._form)
+        if there:
+            seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
+            if (taken := next((seed for seed in seeds if seed in there), None)) is not None:
+                raise OutputError(
+                    f"{self._target(taken)} is there already: skip or overwrite what exists, or name another"
+                )
         return seeds
 
     def write(self, pairs: Pairs) -> Generator[int, None, None]:
@@ -140,10 +151,11 @@ class Zip(Sink):
             with zipfile.ZipFile(earlier) as archive:
                 for name in archive.namelist():
                     self._add(name, archive.read(name))
-                    if match := re.fullmatch(rf"seed(\d{{8,10}})\.{self._form}", name):
-                        self._there.add(int(match[1]))
+                self._there = _seeds_in(archive.namelist(), self._form)
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
-            raise DataError(f"{earlier} is damaged ({error}) and can't be continued: remove it or name another") from error
+            raise DataError(
+                f"{earlier} is damaged ({error}) and can't be continued: remove it or name another"
+            ) from error
 
     def missing(self, seeds: Iterable[int]) -> Iterable[int]:
         """Those whose picture the zip doesn't hold yet."""
