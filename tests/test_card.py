@@ -6,7 +6,7 @@ import json
 
 import pytest
 from conftest import tiny_card
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animegen import ModelCard, ModelError
@@ -19,6 +19,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(TEXT.filter(bool), st.dictionaries(TEXT, JSON, max_size=4), st.tuples(*[st.integers(1, 512)] * 3))
 def test_metadata_brings_a_card_back(name: str, recipe: dict[str, object], shape: tuple[int, int, int]) -> None:
     card = tiny_card(name=name, recipe=recipe, image_shape=shape)

@@ -113,11 +113,11 @@ def test_bad_images_are_one_line(animegen: Run, tiny_extractor_file: Path, refer
     assert_error(animegen("stats", "nowhere", *options), 1, "does not exist")
     assert_error(animegen("stats", "one.zip", "--out", "a.txt", *options), 1, ".npz")
     assert_error(animegen("stats", packed, *options), 1, "packed is damaged", "prepare it again")
-    options = ("--reference", reference, *options)
-    assert_error(animegen("fid", "one.zip", "--repeats", 2, *options), 2, "repeats is 2 and must be 1")
-    assert_error(animegen("fid", "two.zip", *options), 1, "8×8", "20×20")
-    assert_error(animegen("fid", packed, *options), 1, "packed is damaged", "prepare it again")
-    assert_error(animegen("evaluate", "--data", packed, *options), 1, "packed is damaged", "prepare it again")
+    against = ("--reference", reference, *options)
+    assert_error(animegen("fid", "one.zip", "--repeats", 2, *against), 2, "repeats is 2 and must be 1")
+    assert_error(animegen("fid", "two.zip", *against), 1, "8×8", "20×20")
+    assert_error(animegen("fid", packed, *against), 1, "packed is damaged", "prepare it again")
+    assert_error(animegen("evaluate", "--data", packed, *against), 1, "packed is damaged", "prepare it again")
 
 
 def test_a_bad_reference_is_one_line(animegen: Run, tiny_model: Path, reference: Path, tmp_path: Path) -> None:

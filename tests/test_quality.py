@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_structure import imports_of
 
 from animegen import DataError, UsageError
 from animegen.quality import neighbours
@@ -15,6 +17,15 @@ from animegen.quality.smoothness import smoothness
 from animegen.quality.statistics import Statistics
 
 RNG = np.random.default_rng(0)
+ARITHMETIC = ("statistics", "distances", "neighbours", "smoothness")
+
+
+@pytest.mark.parametrize("room", ARITHMETIC)
+def test_arithmetic_knows_no_images_sessions_or_files(room: str) -> None:
+    imported = imports_of(ROOT / "animegen" / "quality" / f"{room}.py")
+    ours = {name for name in imported if name.startswith("animegen")}
+    assert all(name.startswith(("animegen.errors", "animegen.quality.statistics")) for name in ours), ours
+    assert not {name.partition(".")[0] for name in imported} & {"pathlib", "io", "os", "PIL", "onnxruntime", "json"}
 
 
 def normal(count: int, dimensions: int, seed: int = 0, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:

@@ -111,7 +111,7 @@ class FakeModule:
 
     def __init__(self, raised: str = "", printed: str = "") -> None:
         self.raised, self.printed = raised, printed
-        self.asked: list[tuple[list[str], object]] = []
+        self.asked: list[tuple[list[str], dict[str, dict[str, object]]]] = []
         self.severities: list[int] = []
 
     def get_available_providers(self) -> list[str]:
@@ -123,9 +123,11 @@ class FakeModule:
     def set_default_logger_severity(self, severity: int) -> None:
         self.severities.append(severity)
 
-    def InferenceSession(self, data: bytes, options: object, *, providers: list[object], enable_fallback: int):  # type: ignore[no-untyped-def]  # noqa: N802
-        names = [name for name, _ in providers]  # type: ignore[misc]
-        self.asked.append((names, dict(providers)))  # type: ignore[call-overload]
+    def InferenceSession(  # noqa: N802 (its name there)
+        self, data: bytes, options: object, *, providers: list[tuple[str, dict[str, object]]], enable_fallback: int
+    ) -> onnxruntime.InferenceSession:
+        names = [name for name, _ in providers]
+        self.asked.append((names, dict(providers)))
         assert enable_fallback == 0
         if names[0] == PROVIDERS["cuda"] and self.raised:
             raise RuntimeError(self.raised)
@@ -207,7 +209,7 @@ def test_cuda_that_fails_is_told_and_never_silent(
     assert capfd.readouterr().out == ""  # stdout is data
     names, options = module.asked[0]
     assert names == ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    assert options["CUDAExecutionProvider"]["cudnn_conv_algo_search"] == "HEURISTIC"  # type: ignore[index]
+    assert options["CUDAExecutionProvider"]["cudnn_conv_algo_search"] == "HEURISTIC"
 
 
 def test_the_traceback_of_a_failed_cuda_has_all_that_was_said(tiny_model: Path, fake: Fake) -> None:

@@ -9,21 +9,14 @@ import pytest
 from conftest import picture_zip
 from extractor_models import extractor_graph, write_extractor
 
-from animegen import DataError, OutputError
-from animegen.images.sets import ImageSet, open_images
-from animegen.quality.extractors import Extractor
-from animegen.quality.reference import Reference, measure
+from animegen import DataError, Extractor, ImageSet, OutputError, Reference, measure, open_images, report_progress
+from animegen.progress import Progress
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Extractor:
-    return Extractor.load(write_extractor(tmp_path_factory.mktemp("extractor") / "tiny.onnx"), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def measured(tiny: Extractor, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+def measured(tiny_extractor: Extractor, tmp_path_factory: pytest.TempPathFactory) -> Reference:
     archive = picture_zip(tmp_path_factory.mktemp("pictures") / "faces.zip", 150)
-    return measure(open_images(archive), tiny, sample=40)
+    return measure(open_images(archive), tiny_extractor, sample=40)
 
 
 def drawn(count: int, size: int = 12) -> ImageSet:
@@ -40,35 +33,35 @@ def changed(path: Path, **arrays: np.ndarray | None) -> Path:
     return other
 
 
-def test_everything_is_measured(measured: Reference, tiny: Extractor) -> None:
+def test_everything_is_measured(measured: Reference, tiny_extractor: Extractor) -> None:
     assert measured.statistics.count == 150
     assert measured.sample.shape == (40, 6)
     assert len(np.unique(measured.rows)) == 40
     assert (np.diff(measured.rows) > 0).all()
     protocol = measured.protocol
-    assert (protocol.extractor, protocol.extractor_sha256) == ("tiny.onnx", tiny.sha256)
+    assert (protocol.extractor, protocol.extractor_sha256) == ("tiny.onnx", tiny_extractor.sha256)
     assert (protocol.source, protocol.image_size, protocol.preparation) == ("faces.zip", "20×20", "as stored")
 
 
-def test_it_is_what_the_images_give(tiny: Extractor) -> None:
+def test_it_is_what_the_images_give(tiny_extractor: Extractor) -> None:
     images = drawn(130)
-    features = tiny(np.concatenate(list(images.read())))
-    found = measure(images, tiny, sample=1000, batch_size=7)
-    np.testing.assert_allclose(found.statistics.covariance, np.cov(features, rowvar=False), atol=1e-9)
-    np.testing.assert_array_equal(found.sample, features)
-    again = measure(images, tiny, sample=9)
-    np.testing.assert_array_equal(again.sample, features[again.rows])
-    assert again.protocol.data_sha256 == found.protocol.data_sha256
+    features = tiny_extractor(np.concatenate(list(images.read())))
+    whole = measure(images, tiny_extractor, sample=1000, batch_size=7)
+    np.testing.assert_allclose(whole.statistics.covariance, np.cov(features, rowvar=False), atol=1e-9)
+    np.testing.assert_array_equal(whole.sample, features)
+    part = measure(images, tiny_extractor, sample=9)
+    np.testing.assert_array_equal(part.sample, features[part.rows])
+    assert part.protocol.data_sha256 == whole.protocol.data_sha256
 
 
 def test_the_file_holds_it_all(measured: Reference, tmp_path: Path) -> None:
     measured.save(tmp_path / "a.npz")
-    found = Reference.load(tmp_path / "a.npz")
-    assert found.protocol == measured.protocol
-    np.testing.assert_array_equal(found.statistics.covariance, measured.statistics.covariance)
-    np.testing.assert_array_equal(found.rows, measured.rows)
-    np.testing.assert_allclose(found.sample, measured.sample, rtol=1e-3)
-    assert found.distance(measured) == pytest.approx(0, abs=1e-9)
+    loaded = Reference.load(tmp_path / "a.npz")
+    assert loaded.protocol == measured.protocol
+    np.testing.assert_array_equal(loaded.statistics.covariance, measured.statistics.covariance)
+    np.testing.assert_array_equal(loaded.rows, measured.rows)
+    np.testing.assert_allclose(loaded.sample, measured.sample, rtol=1e-3)
+    assert loaded.distance(measured) == pytest.approx(0, abs=1e-9)
     measured.save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
@@ -84,51 +77,46 @@ def test_files_that_cannot_be(measured: Reference, tmp_path: Path) -> None:
     measured.save(path)
     nan, sigma = measured.statistics.mean.copy(), measured.statistics.covariance
     nan[2] = np.nan
-    for arrays, words in [
-        ({"mu": nan}, "not finite"),
-        ({"sigma": np.full((6, 6), np.inf)}, "not finite"),
+    refused: list[tuple[dict[str, np.ndarray | None], str]] = [
+        ({"mu": nan}, "must be finite"),
+        ({"sigma": np.full((6, 6), np.inf)}, "must be finite"),
         ({"mu": np.zeros(5)}, r"mu \[5\], sigma \[6, 6\]"),
         ({"sigma": np.zeros((6, 5))}, "one D"),
         ({"sigma": np.zeros(6)}, "one D"),
-        ({"sigma": sigma + np.triu(np.ones((6, 6)), 1)}, "no covariance"),
-        ({"sigma": -np.eye(6)}, "no covariance"),
-        ({"mu": np.array(["a"] * 6)}, "no floats"),
-        ({"count": np.array(1)}, "1 images"),
-        ({"count": np.array(7.5)}, "7.5 images"),
-        ({"rows": np.arange(3)}, "of which images"),
+        ({"sigma": sigma + np.triu(np.ones((6, 6)), 1)}, "must be a covariance"),
+        ({"sigma": -np.eye(6)}, "must be a covariance"),
+        ({"mu": np.array(["a"] * 6)}, "must all be floats"),
+        ({"count": np.array(1)}, "count 1 and must be of at least 40 images"),
+        ({"count": np.array(7.5)}, r"count 7\.5 and must be"),
+        ({"rows": np.arange(3)}, "must say of which images"),
         ({"sigma": None}, "has no sigma"),
         ({"mu": None, "sigma": None}, "has no mu and no sigma"),
         ({"extractor": None, "features": None}, "doesn't say by which extractor.*extractor, features missing"),
-    ]:
+    ]
+    for arrays, words in refused:
         with pytest.raises(DataError, match=words):
             Reference.load(changed(path, **arrays))
     with pytest.raises(DataError, match="does not exist"):
         Reference.load(tmp_path / "none.npz")
     (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(DataError, match="no npz of statistics"):
+    with pytest.raises(DataError, match="can't be read as an npz"):
         Reference.load(tmp_path / "cut.npz")
-    whole = bytearray(path.read_bytes())
-    whole[500:700] = bytes(200)
-    (tmp_path / "bent.npz").write_bytes(whole)
-    with pytest.raises(DataError, match="make it again"):
-        Reference.load(tmp_path / "bent.npz")
-    np.savez(tmp_path / "pickle.npz", mu=np.array([print]), sigma=np.eye(1), allow_pickle=True)
-    with pytest.raises(DataError, match="no npz of statistics"):
-        Reference.load(tmp_path / "pickle.npz")
     with pytest.raises(OutputError, match=r"an \.npz"):
         measured.save(tmp_path / "a.json")
 
 
-def test_what_was_measured_in_two_ways_is_refused(measured: Reference, tiny: Extractor, tmp_path: Path) -> None:
+def test_what_was_measured_in_two_ways_is_refused(
+    measured: Reference, tiny_extractor: Extractor, tmp_path: Path
+) -> None:
     other = Extractor.load(write_extractor(tmp_path / "other.onnx", resize="otherwise"), device="cpu")
     with pytest.raises(DataError, match=r"faces\.zip was measured by tiny\.onnx .* and drawn by other\.onnx"):
         measured.distance(measure(drawn(9, 20), other))
     with pytest.raises(DataError, match=r"faces\.zip was measured at 20×20 and drawn at 12×12"):
-        measured.distance(measure(drawn(9), tiny))
-    seen = []
-    with pytest.raises(DataError, match="measured by"):
-        measure(drawn(200, 20), other, against=measured, each=seen.append)
-    assert not seen  # at the first batch, not after all of them
+        measured.distance(measure(drawn(9), tiny_extractor))
+    told: list[Progress] = []
+    with report_progress(told.append), pytest.raises(DataError, match="measured by"):
+        measure(drawn(200, 20), other, against=measured)
+    assert [progress.done for progress in told] == [0]  # at the first batch, not after all of them
 
 
 def test_the_same_weights_in_another_file_are_the_same_extractor(tmp_path: Path) -> None:
@@ -144,9 +132,9 @@ def test_the_same_weights_in_another_file_are_the_same_extractor(tmp_path: Path)
             one.distance(other)
 
 
-def test_sets_that_cannot_be_measured(tiny: Extractor, tmp_path: Path) -> None:
+def test_sets_that_cannot_be_measured(tiny_extractor: Extractor, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 images"):
-        measure(open_images(picture_zip(tmp_path / "one.zip", 1)), tiny)
+        measure(open_images(picture_zip(tmp_path / "one.zip", 1)), tiny_extractor)
     shrunk = ImageSet("shrunk", 9, "as drawn", (), drawn(8).read)
-    with pytest.raises(DataError, match="8 images, and 9 were expected"):
-        measure(shrunk, tiny)
+    with pytest.raises(DataError, match="shrunk gave 8 images and must give 9"):
+        measure(shrunk, tiny_extractor)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-torch_fidelity = pytest.importorskip("torch_fidelity")
+pytest.importorskip("torch")
+pytest.importorskip("torch_fidelity")
 
+import torch
+import torch_fidelity
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.generative_model_onnx import GenerativeModelONNX
 
-from animegen import Generator
-from animegen.model import catalog
-from animegen.quality.extractors import Extractor
+from animegen import Extractor, Generator, find_model
+from animegen.quality.distances import frechet_distance
+from animegen.quality.statistics import Statistics
 
-COUNT = 128
+COUNT = 64
 
 
-class Anime(FeatureExtractorBase):
+class Anime(FeatureExtractorBase):  # type: ignore[misc]
     """The shipped extractor behind torch-fidelity's interface; its own Inception would be a download."""
 
     seen: list[np.ndarray] = []  # noqa: RUF012 (torch-fidelity makes the instance itself)
@@ -46,7 +48,7 @@ class Anime(FeatureExtractorBase):
         return (torch.from_numpy(self.extractor(array)).double(),)
 
 
-class Drawn(torch.utils.data.Dataset):
+class Drawn(torch.utils.data.Dataset[torch.Tensor]):
     """Images that our own runtime makes."""
 
     def __init__(self) -> None:
@@ -60,11 +62,12 @@ class Drawn(torch.utils.data.Dataset):
         return self.images[row]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # torch-fidelity's own
-def test_it_scores_the_shipped_model_as_we_do() -> None:
+def test_it_scores_the_shipped_model_as_we_do(anime: Extractor) -> None:
     torch_fidelity.register_feature_extractor("anime", Anime)
-    model = GenerativeModelONNX(str(catalog.find_model("anime-face-64")), 128, "normal", 0)
-    found = torch_fidelity.calculate_metrics(
+    model = GenerativeModelONNX(str(find_model("anime-face-64")), 128, "normal", 0)
+    metrics = torch_fidelity.calculate_metrics(
         input1=model,
         input1_model_num_samples=COUNT,
         input2=Drawn(),
@@ -72,7 +75,7 @@ def test_it_scores_the_shipped_model_as_we_do() -> None:
         fid=True,
         kid=True,
         kid_subsets=4,
-        kid_subset_size=64,
+        kid_subset_size=32,
         batch_size=64,
         cuda=False,
         cache=False,
@@ -82,14 +85,10 @@ def test_it_scores_the_shipped_model_as_we_do() -> None:
     drawn = np.concatenate(Anime.seen)
     assert len(drawn) == 2 * COUNT
     # Ours, of the very images that it saw.
-    from animegen.quality.distances import frechet_distance
-    from animegen.quality.statistics import Statistics
-
-    extractor = Extractor.load("anime", device="cpu")
-    sides = [Statistics.of([extractor(part)]) for part in (drawn[:COUNT], drawn[COUNT:])]
+    sides = [Statistics.of([anime(part)]) for part in (drawn[:COUNT], drawn[COUNT:])]
     # Fewer images than features: its eigenvalues of an unsymmetric, singular product carry rounding errors.
-    assert found["frechet_inception_distance"] == pytest.approx(frechet_distance(*sides), rel=1e-3)
+    assert metrics["frechet_inception_distance"] == pytest.approx(frechet_distance(*sides), rel=1e-3)
     # Both are draws of one generator: nearer to one another than as many of another one.
     with Generator.load("anime-pixels-64", device="cpu") as other:
-        others = Statistics.of([extractor(other.sample(COUNT))])
+        others = Statistics.of([anime(other.sample(COUNT))])
     assert frechet_distance(*sides) < frechet_distance(others, sides[0])
