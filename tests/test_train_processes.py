@@ -21,6 +21,7 @@ from torch import nn
 from train.config import load_config
 from train.data import Dataset
 from train.run import checkpoint
+from train.run.log import METRICS, SESSIONS, read_rows
 from train.step.processes import ALONE, Group, join, leave, parts
 from train.step.trainer import Trainer
 
@@ -119,6 +120,8 @@ def test_a_run_of_two_processes(train: Run, tiny_data: Path, tmp_path: Path) -> 
     together = run(*torchrun, "-m", "train", *map(str, arguments), "--out", tmp_path / "two", cwd=ROOT)
     assert together.returncode == 0, together.stderr.decode()
     messages = together.stderr.decode()
+    for name, steps in ((METRICS, [1, 2]), (SESSIONS, [0])):  # one of them writes
+        assert [row["step"] for row in read_rows(tmp_path / "two" / name)] == steps
     assert "2 processes, each with 4 images of a batch" in messages
     assert messages.count("finished at step 2") == 1  # one of them talks
     alone = train(*arguments, "--out", tmp_path / "one")
