@@ -380,7 +380,7 @@ def test_files_that_hold_no_generator(animegen: Run, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("not a model")
     assert_error(animegen("sample", "--model", "text.onnx"), 1, "text.onnx", "not an ONNX model")
     write_model(tmp_path / "other.onnx", None, classifier())
-    assert_error(animegen("sample", "--model", "other.onnx"), 1, "other.onnx", "no latent")
+    assert_error(animegen("sample", "--model", "other.onnx"), 1, "other.onnx", "must take latents")
     assert not (tmp_path / "grid.png").exists()
 
 
@@ -395,7 +395,7 @@ def test_a_foreign_generator_runs_and_says_what_was_inferred(animegen: Run, tiny
     done = animegen("info", "--model", "plain.onnx")
     assert "inferred latents [N, 8] → nchw images 3×8×8, uint8" in done.stderr.decode()
     wrong = animegen("sample", "--model", "plain.onnx", "--model-z-dim", 9)
-    assert_error(wrong, 2, "--model-z-dim 9 contradicts", "8 values")
+    assert_error(wrong, 2, "--model-z-dim is 9 and must be 8")
     wrong = animegen("sample", "--model", tiny_model, "--model-range", "0:1")
     assert_error(wrong, 2, "has a card")
 

@@ -250,7 +250,7 @@ def graph_with(**changes: object) -> onnx.ModelProto:
         (graph_with(), tiny_card(z_dim=9), "speaks of"),
         (graph_with(), tiny_card(image_shape=(3, 16, 16)), "speaks of"),
         (graph_with(z_name="noise"), tiny_card(), "speaks of"),
-        (graph_with(batch=4), tiny_card(), "batches of 4 only"),
+        (graph_with(batch=4), tiny_card(), "batches of 4 and must take any"),
     ],
 )
 def test_files_that_are_no_generator(graph: onnx.ModelProto, card: object, words: str, tmp_path: Path) -> None:

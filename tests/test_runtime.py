@@ -244,7 +244,7 @@ def test_cuda_options() -> None:
 
 def test_cuda_options_are_for_cuda(tiny_model: Path) -> None:
     for options in (CudaOptions(half=True), CudaOptions(graphs=True), CudaOptions(memory=100)):
-        with pytest.raises(UsageError, match="are for cuda, and the device is cpu"):
+        with pytest.raises(UsageError, match="device is cpu and must be cuda"):
             Session(tiny_model, device="cpu", cuda=options)
 
 

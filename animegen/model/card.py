@@ -12,6 +12,14 @@ from animegen.errors import ModelError
 FORMAT_VERSION = 1
 LATENT_LAW = "standard_normal"  # numpy.random.RandomState(seed).standard_normal(z_dim) as float32
 _PREFIX = "animegen."
+_RULES = {
+    "z_dim": "a positive whole number",
+    "image_shape": "three positive whole numbers: channels, height and width",
+    "latent_law": LATENT_LAW,
+    "name": "a text with at least one character",
+    "earlier": "a list of tables",
+    "directions": "a list of vectors with z_dim numbers each",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +119,7 @@ class ModelCard:
             raise ModelError(f"{origin} has a card that is not JSON ({error}): export it again") from error
         version = values.get("format_version")
         if not isinstance(version, int) or version < 1:
-            raise ModelError(f"{origin} has a card of format version {version!r}: export it again")
+            raise ModelError(f"{origin} has a card whose format version is {version!r} and must be 1: export it again")
         if version > FORMAT_VERSION:
             raise ModelError(
                 f"{origin} has a card of format version {version}, and this animegen reads up to {FORMAT_VERSION}: "
@@ -122,7 +130,7 @@ class ModelCard:
         if missing:
             raise ModelError(f"{origin} has a card without {', '.join(sorted(missing))}: export it again")
         shape, directions = values["image_shape"], values.get("directions", [])
-        checks = {
+        right = {
             "z_dim": _is_count(values["z_dim"]),
             "image_shape": isinstance(shape, list) and len(shape) == 3 and all(map(_is_count, shape)),
             "latent_law": values.get("latent_law", LATENT_LAW) == LATENT_LAW,
@@ -130,9 +138,9 @@ class ModelCard:
             "earlier": _is_history(values.get("earlier", [])),
             "directions": isinstance(directions, list) and all(_is_vector(v, values["z_dim"]) for v in directions),
         }
-        wrong = [f"{key} {repr(values[key])[:80]}" for key, right in checks.items() if not right]
+        wrong = [f"{key} is {repr(values[key])[:80]} and must be {_RULES[key]}" for key in right if not right[key]]
         if wrong:
-            raise ModelError(f"{origin} has a card with {', '.join(wrong)}, which can't be: export it again")
+            raise ModelError(f"{origin} has a card whose {', whose '.join(wrong)}: export it again")
         values["image_shape"] = tuple(shape)
         values["earlier"] = tuple(values.get("earlier", ()))
         values["directions"] = tuple(map(tuple, directions))

@@ -46,7 +46,7 @@ def find_model(model: str | Path) -> Path:
 
     Raises:
         ModelError: none of them, or a failed download; the shipped names are listed.
-        UsageError: an address that can't be.
+        UsageError: an address of another form.
     """
     if isinstance(model, str) and fetch.is_address(model):
         return fetch.fetch(fetch.parse(model))

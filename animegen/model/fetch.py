@@ -80,29 +80,29 @@ def parse(model: str) -> Address:
     `hf://owner/repo@revision/…` takes a branch, tag or commit; the default is `main`.
 
     Raises:
-        UsageError: another scheme or form, or a checksum that is none.
+        UsageError: another scheme or form, or something else than a checksum behind the #.
     """
     text, _, checksum = model.partition("#")
     match = re.fullmatch(r"(?:sha256:([0-9a-fA-F]{64}))?", checksum)
     if match is None:
         raise UsageError(
-            f"{model} has {checksum!r} behind the #: write #sha256: and 64 hexadecimal digits, or leave it out"
+            f"{model} has {checksum!r} behind the # and must have sha256: and 64 hexadecimal digits, or nothing"
         )
     parts = urlsplit(text)
     if parts.scheme == "hf":
-        found = re.fullmatch(r"hf://([\w.-]+)/([\w.-]+)(?:@([\w.-]+))?/([\w./-]+)", text, re.ASCII)
-        if found is None or ".." in text:
-            raise UsageError(f"{text} can't be read: write hf://owner/repo/file.onnx")
-        owner, repository, revision, file = found.groups()
+        path = re.fullmatch(r"hf://([\w.-]+)/([\w.-]+)(?:@([\w.-]+))?/([\w./-]+)", text, re.ASCII)
+        if path is None or ".." in text:
+            raise UsageError(f"{text} must have the form hf://owner/repo/file.onnx")
+        owner, repository, revision, file = path.groups()
         hub = os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")  # the hub's own variable, for mirrors
         url = f"{hub}/{owner}/{repository}/resolve/{revision or 'main'}/{file}"
     elif parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         url = text
     else:
-        raise UsageError(f"{text} can't be fetched: a model's address begins with https:// or hf://")
+        raise UsageError(f"{text} must begin with https:// or hf://, as a model's address does")
     name = PurePosixPath(urlsplit(url).path).name
     if not re.fullmatch(r"[\w.-]+\.onnx", name, re.ASCII):
-        raise UsageError(f"{text} names no .onnx file")
+        raise UsageError(f"{text} must end in the name of an .onnx file")
     return Address(text, url, name, match[1].lower() if match[1] else None)
 
 
@@ -136,13 +136,13 @@ def fetch(address: Address) -> Path:
 
 def cached() -> list[Cached]:
     """What the cache holds."""
-    found = []
+    models = []
     for folder in sorted(path.parent for path in cache().glob(f"*/{_PIN}")):
         pin = _pin(folder)
         path = folder / PurePosixPath(urlsplit(pin["url"]).path).name if pin else folder
         if pin and path.is_file():
-            found.append(Cached(path, pin["address"], pin["sha256"]))
-    return found
+            models.append(Cached(path, pin["address"], pin["sha256"]))
+    return models
 
 
 def _pin(folder: Path) -> dict[str, str] | None:
@@ -212,7 +212,9 @@ class _Bounded:
     def write(self, data: bytes) -> int:
         self._left -= len(data)
         if self._left < 0:
-            raise ModelError(f"the download has more than {_LARGEST:,} bytes, which no ONNX file has: it was given up")
+            raise ModelError(
+                f"the download has more than {_LARGEST:,} bytes, the most of an ONNX file: it was given up"
+            )
         return self._file.write(data)
 
     def flush(self) -> None:

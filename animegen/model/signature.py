@@ -110,7 +110,9 @@ def of_card(session: Session, card: ModelCard) -> Signature:
             f"{inputs} → {outputs}: export it again"
         )
     if isinstance(session.inputs[0].shape[0], int):
-        raise ModelError(f"{card.name} takes batches of {session.inputs[0].shape[0]} only: export it again")
+        raise ModelError(
+            f"{card.name} takes batches of {session.inputs[0].shape[0]} and must take any: export it again"
+        )
     return Signature(
         input="z",
         dtype=np.float32,
@@ -137,12 +139,14 @@ def infer(session: Session, overrides: Overrides, *, origin: str) -> Signature:
     probes = latents.from_seeds(range(batch or _PROBES), z_shape[0]).reshape(-1, *z_shape).astype(dtype)
     values = session.run({latent.name: probes})[output]
     if values.ndim != 4 or len(values) != len(probes):
-        raise ModelError(f"{origin} makes {list(values.shape)} of {len(probes)} latents, which are no images")
+        raise ModelError(
+            f"{origin} makes {list(values.shape)} of {len(probes)} latents and must make as many images, of 4 axes"
+        )
     layout = overrides.layout or _layout(values.shape, origin)
     scale = None if values.dtype == np.uint8 else overrides.range or _range(values, origin)
     height, width, channels = to_images(values, layout, scale).shape[1:]
     if channels not in {1, 3}:
-        raise ModelError(f"{origin} makes images of {channels} channels as {layout}: only grey and RGB can be shown")
+        raise ModelError(f"{origin} makes images of {channels} channels as {layout} and must make 1 or 3: grey or RGB")
     return Signature(
         input=latent.name,
         dtype=dtype,
@@ -158,37 +162,37 @@ def infer(session: Session, overrides: Overrides, *, origin: str) -> Signature:
 def _latent_input(session: Session, origin: str) -> tuple[Tensor, type[np.floating[Any]]]:
     if len(session.inputs) != 1:
         names = ", ".join(tensor.name for tensor in session.inputs)
-        raise ModelError(f"{origin} has the inputs {names or '(none)'}: a generator takes latents and nothing else")
+        raise ModelError(f"{origin} has the inputs {names or '(none)'} and must have one, the latents")
     (tensor,) = session.inputs
     if tensor.dtype not in _FLOATS or len(tensor.shape) not in {2, 4}:
         raise ModelError(
-            f"{origin} takes {tensor.name} as {tensor.dtype} of shape {list(tensor.shape)}, which is no latent: "
-            "a generator takes floats [N, Z] or [N, Z, 1, 1]"
+            f"{origin} takes {tensor.name} as {tensor.dtype} {list(tensor.shape)} and must take latents, "
+            "floats [N, Z] or [N, Z, 1, 1]"
         )
     return tensor, _FLOATS[tensor.dtype]
 
 
 def _z_shape(tensor: Tensor, overrides: Overrides, origin: str) -> tuple[int, ...]:
-    said, *ones = tensor.shape[1:]
+    length, *ones = tensor.shape[1:]
     if any(isinstance(axis, int) and axis != 1 for axis in ones):
         raise ModelError(
-            f"{origin} takes {tensor.name} of shape {list(tensor.shape)}, which is no latent: "
-            "a generator takes floats [N, Z] or [N, Z, 1, 1]"
+            f"{origin} takes {tensor.name} as {tensor.dtype} {list(tensor.shape)} and must take latents, "
+            "floats [N, Z] or [N, Z, 1, 1]"
         )
-    z_dim = overrides.z_dim or (said if isinstance(said, int) else None)
+    z_dim = overrides.z_dim or (length if isinstance(length, int) else None)
     if z_dim is None:
         raise ModelError(f"{origin} doesn't say how long its latents are: say it with --model-z-dim")
-    if isinstance(said, int) and z_dim != said:
-        raise UsageError(f"--model-z-dim {z_dim} contradicts {origin}, whose latents have {said} values")
+    if isinstance(length, int) and z_dim != length:
+        raise UsageError(f"--model-z-dim is {z_dim} and must be {length}, as in {origin}: leave it out")
     return (z_dim, *(1 for _ in ones))
 
 
 def _image_output(session: Session, origin: str) -> int:
-    pictures = [k for k, tensor in enumerate(session.outputs) if len(tensor.shape) == 4]
-    if len(pictures) == 1:
-        return pictures[0]
-    found = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in session.outputs)
-    raise ModelError(f"{origin} gives {found}: a generator gives images, one output of 4 axes")
+    images = [k for k, tensor in enumerate(session.outputs) if len(tensor.shape) == 4]
+    if len(images) == 1:
+        return images[0]
+    given = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in session.outputs)
+    raise ModelError(f"{origin} gives {given} and must give images, one output of 4 axes")
 
 
 def _layout(shape: tuple[int, ...], origin: str) -> Layout:

@@ -32,7 +32,9 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
         DataError: features of two lengths.
     """
     if a.mean.shape != b.mean.shape:
-        raise DataError(f"features have {len(a.mean)} values on one side and {len(b.mean)} on the other")
+        raise DataError(
+            f"features have {len(a.mean)} values on one side and {len(b.mean)} on the other, and must have as many"
+        )
     shared = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False).sum()
     apart = a.mean - b.mean
     return float(apart @ apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * shared)
@@ -57,7 +59,7 @@ def frechet_infinity(
     """
     count = len(features)
     if count < 20:
-        raise DataError(f"{count} images can't be extrapolated from: at least 20")
+        raise DataError(f"{count} images are too few to extrapolate from, which needs at least 20")
     chosen = sizes or np.linspace(max(10, count // 10), count, 15).astype(int).tolist()
     rng = np.random.default_rng(seed)
     distances = [frechet_distance(real, Statistics.of([features[rng.permutation(count)[:size]]])) for size in chosen]
@@ -78,11 +80,11 @@ def kernel_distance(
         UsageError: fewer than one subset, or subsets of fewer than 2.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise DataError(f"features have the shapes {list(a.shape)} and {list(b.shape)}: both must be [N, D] of one D")
+        raise DataError(f"features have the shapes {list(a.shape)} and {list(b.shape)} and must be [N, D] of one D")
     if min(len(a), len(b)) < 2:
-        raise DataError(f"{len(a)} and {len(b)} images: a kernel distance needs at least 2 on each side")
+        raise DataError(f"there are {len(a)} and {len(b)} images, and a kernel distance needs at least 2 on each side")
     if subsets < 1 or size < 2:
-        raise UsageError(f"{subsets} subsets of {size}: at least 1 of at least 2")
+        raise UsageError(f"subsets is {subsets} and size is {size}, and they must be at least 1 and 2")
     m = min(size, len(a), len(b))
     rng = np.random.default_rng(seed)
     values = [

@@ -45,11 +45,12 @@ def manifold(real: NDArray[Any], generated: NDArray[Any], *, k: int = 5) -> Mani
         UsageError: k below 1.
     """
     if k < 1:
-        raise UsageError(f"k is {k}: a neighbourhood has at least one neighbour")
+        raise UsageError(f"k is {k} and must be at least 1")
     real, generated = _checked(real, generated)
     if min(len(real), len(generated)) <= k:
         raise DataError(
-            f"{len(real)} real and {len(generated)} generated images: more than k = {k} are needed on each side"
+            f"there are {len(real)} real and {len(generated)} generated images, and more than k = {k} are needed on "
+            "each side"
         )
     real_radii, generated_radii = _radii(real, k), _radii(generated, k)
     inside_real = np.zeros(len(generated), np.int64)  # real balls that hold a generated point
@@ -78,7 +79,7 @@ def nearest(queries: NDArray[Any], pool: NDArray[Any]) -> tuple[NDArray[np.int64
     """
     queries, pool = _checked(queries, pool)
     if not len(pool):
-        raise DataError("there is nothing to look for neighbours in")
+        raise DataError("the pool is empty and must hold at least 1 image to look for neighbours in")
     rows, values = np.empty(len(queries), np.int64), np.empty(len(queries))
     for start, distances in _distances(queries, pool):
         part = slice(start, start + len(distances))
@@ -89,7 +90,7 @@ def nearest(queries: NDArray[Any], pool: NDArray[Any]) -> tuple[NDArray[np.int64
 
 def _checked(a: NDArray[Any], b: NDArray[Any]) -> tuple[Floats, Floats]:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise DataError(f"features have the shapes {list(a.shape)} and {list(b.shape)}: both must be [N, D] of one D")
+        raise DataError(f"features have the shapes {list(a.shape)} and {list(b.shape)} and must be [N, D] of one D")
     return np.asarray(a, np.float64), np.asarray(b, np.float64)
 
 
@@ -97,8 +98,8 @@ def _radii(points: Floats, k: int) -> Floats:
     """The squared distance of each point to its k-th neighbour; row 0 of the order is the point itself."""
     radii = np.empty(len(points))
     for start, distances in _distances(points, points):
-        own = np.arange(len(distances))
-        distances[own, start + own] = 0  # rounding must not make a point its own neighbour
+        places = np.arange(len(distances))
+        distances[places, start + places] = 0  # rounding must not make a point its own neighbour
         radii[start : start + len(distances)] = np.partition(distances, k, axis=1)[:, k]
     return radii
 

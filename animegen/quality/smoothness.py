@@ -39,13 +39,13 @@ def smoothness(features: NDArray[Any]) -> Smoothness:
         DataError: another shape, fewer than 2 steps, or paths on which nothing changes.
     """
     if features.ndim != 3 or features.shape[1] < 3 or not len(features):
-        raise DataError(f"features have the shape {list(features.shape)}: paths are [P, S + 1, D] with S of 2 or more")
+        raise DataError(f"features have the shape {list(features.shape)} and must be [P, S + 1, D] with S of 2 or more")
     values = np.asarray(features, np.float64)
     steps = np.linalg.norm(np.diff(values, axis=1), axis=2)
     ends = np.linalg.norm(values[:, -1] - values[:, 0], axis=1)
     lengths = steps.sum(axis=1)
     if not (ends > 0).all():
-        raise DataError("a path ends where it began: there is nothing to be smooth about; take other seeds")
+        raise DataError("a path ends where it began and must lead elsewhere: take other seeds")
     return Smoothness(
         length=float(lengths.mean()),
         detour=float((lengths / ends).mean()),

@@ -58,9 +58,9 @@ class Gatherer:
         batch = np.asarray(features, np.float64)
         if batch.ndim != 2 or (self._count and batch.shape[1] != len(self._mean)):
             wanted = f"[N, {len(self._mean)}]" if self._count else "[N, D]"
-            raise DataError(f"features have the shape {list(batch.shape)}: a batch is {wanted}")
+            raise DataError(f"features have the shape {list(batch.shape)} and must be {wanted}")
         if not np.isfinite(batch).all():
-            raise DataError("features hold values that are not finite: look for broken images or a broken extractor")
+            raise DataError("features must be finite, and some are not: look for broken images or a broken extractor")
         if not len(batch):
             return
         if not self._count:

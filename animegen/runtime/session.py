@@ -61,7 +61,7 @@ class Session:
         self._module = wheels.onnxruntime()
         self._cuda = cuda or CudaOptions()
         if self._cuda != CudaOptions() and device not in {"auto", "cuda"}:
-            raise UsageError(f"fp16, CUDA graphs and a CUDA memory limit are for cuda, and the device is {device}")
+            raise UsageError(f"device is {device} and must be cuda for fp16, CUDA graphs and a CUDA memory limit")
         self.threads = threads or available_cpus()
         self._origin = "the model" if isinstance(model, bytes) else str(model)
         data = model if isinstance(model, bytes) else _read(model)
