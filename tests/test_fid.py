@@ -172,11 +172,11 @@ def test_scores_that_cannot_be(
 
 
 def test_measuring_tells_how_far_it_is(generator: Generator, tiny_extractor: Extractor) -> None:
-    told: list[Progress] = []
-    with report_progress(told.append):
+    reports: list[Progress] = []
+    with report_progress(reports.append):
         measure(generator, tiny_extractor, n=40, batch_size=16)
-    assert {progress.job for progress in told} == {"measure tiny"}
-    assert [(progress.done, progress.total) for progress in told] == [(0, 40), (16, 40), (32, 40), (40, 40)]
+    assert {progress.job for progress in reports} == {"measure tiny"}
+    assert [(progress.done, progress.total) for progress in reports] == [(0, 40), (16, 40), (32, 40), (40, 40)]
 
 
 # --- search ---

@@ -12,7 +12,7 @@ from animegen.runtime import machine
 
 
 @pytest.mark.parametrize(
-    ("limits", "own", "expected"),
+    ("limits", "membership", "expected"),
     [
         ({"": "max 100000"}, "0::/\n", None),
         ({"": "150000 100000"}, "0::/\n", 1.5),
@@ -24,13 +24,13 @@ from animegen.runtime import machine
     ],
 )
 def test_the_quota_is_the_tightest_on_the_way_up(
-    limits: dict[str, str], own: str, expected: float | None, tmp_path: Path
+    limits: dict[str, str], membership: str, expected: float | None, tmp_path: Path
 ) -> None:
     for folder, text in limits.items():
         (tmp_path / "cgroup" / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / "cgroup" / folder / "cpu.max").write_text(text)
-    (tmp_path / "own").write_text(own)
-    assert machine.cpu_quota(tmp_path / "cgroup", tmp_path / "own") == expected
+    (tmp_path / "membership").write_text(membership)
+    assert machine.cpu_quota(tmp_path / "cgroup", tmp_path / "membership") == expected
 
 
 def test_no_cgroups(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_quota_bounds_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "own", "expected"),
+    ("limits", "membership", "expected"),
     [
         ({"": ("max", "100")}, "0::/\n", None),
         ({"": ("1000", "300")}, "0::/\n", 700),
@@ -55,14 +55,14 @@ def test_a_quota_bounds_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_memory_is_what_the_tightest_limit_leaves(
-    limits: dict[str, tuple[str, str]], own: str, expected: int | None, tmp_path: Path
+    limits: dict[str, tuple[str, str]], membership: str, expected: int | None, tmp_path: Path
 ) -> None:
     for folder, (most, used) in limits.items():
         (tmp_path / "cgroup" / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / "cgroup" / folder / "memory.max").write_text(f"{most}\n")
         (tmp_path / "cgroup" / folder / "memory.current").write_text(f"{used}\n")
-    (tmp_path / "own").write_text(own)
-    assert machine.memory_left(tmp_path / "cgroup", tmp_path / "own") == expected
+    (tmp_path / "membership").write_text(membership)
+    assert machine.memory_left(tmp_path / "cgroup", tmp_path / "membership") == expected
 
 
 def test_work_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,19 +49,19 @@ def random_covariance(dimensions: int, rank: int, seed: int) -> np.ndarray:
 def test_statistics_do_not_depend_on_the_batches(count: int, cuts: list[int], shift: float) -> None:
     features = normal(count, 5, seed=count, shift=shift)
     parts = np.split(features, np.unique(np.clip(np.cumsum(cuts), 0, count)).astype(int)) if cuts else [features]
-    found = Statistics.of(parts)
-    assert found.count == count
-    np.testing.assert_allclose(found.mean, features.mean(axis=0), rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(found.covariance, np.cov(features, rowvar=False), rtol=1e-6, atol=1e-8)
+    statistics = Statistics.of(parts)
+    assert statistics.count == count
+    np.testing.assert_allclose(statistics.mean, features.mean(axis=0), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(statistics.covariance, np.cov(features, rowvar=False), rtol=1e-6, atol=1e-8)
 
 
 def test_float32_features_far_from_zero_keep_their_digits() -> None:
     features = normal(5000, 3, shift=1000.0).astype(np.float32)
-    found = Statistics.of(np.array_split(features, 50))
-    np.testing.assert_allclose(found.covariance, np.cov(features.astype(np.float64), rowvar=False), rtol=1e-9)
+    statistics = Statistics.of(np.array_split(features, 50))
+    np.testing.assert_allclose(statistics.covariance, np.cov(features.astype(np.float64), rowvar=False), rtol=1e-9)
     # Known wrong: E[xxᵀ] − E[x]E[x]ᵀ in float32 has lost them.
     naive = (features.T @ features / np.float32(5000)) - np.outer(features.mean(0), features.mean(0))
-    assert np.abs(naive - found.covariance).max() > 0.01
+    assert np.abs(naive - statistics.covariance).max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_features_that_cannot_be(batches: list[np.ndarray], words: str) -> None:
 
 def test_a_set_is_at_no_distance_from_itself() -> None:
     for count in (10, 500):  # singular and not
-        found = Statistics.of([normal(count, 64)])
-        assert frechet_distance(found, found) == pytest.approx(0, abs=1e-9)
+        statistics = Statistics.of([normal(count, 64)])
+        assert frechet_distance(statistics, statistics) == pytest.approx(0, abs=1e-9)
 
 
 def test_equal_covariances_leave_the_means() -> None:
@@ -111,13 +111,13 @@ def test_the_distance_of_diagonal_covariances_is_known() -> None:
 def test_it_is_symmetric_and_agrees_with_the_eigenvalues_of_the_product(rank_a: int, rank_b: int) -> None:
     a = exact(RNG.normal(size=20), random_covariance(20, rank_a, 1))
     b = exact(RNG.normal(size=20), random_covariance(20, rank_b, 2))
-    found = frechet_distance(a, b)
-    assert frechet_distance(b, a) == pytest.approx(found, rel=1e-7)
+    distance = frechet_distance(a, b)
+    assert frechet_distance(b, a) == pytest.approx(distance, rel=1e-7)
     eigenvalues = np.linalg.eigvals(a.covariance @ b.covariance).astype(complex)
     expected = (
         ((a.mean - b.mean) ** 2).sum() + np.trace(a.covariance + b.covariance) - 2 * np.sqrt(eigenvalues).sum().real
     )
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert distance == pytest.approx(expected, rel=1e-5)
 
 
 def test_features_of_two_lengths() -> None:
@@ -153,11 +153,11 @@ def test_the_kernel_distance_has_no_bias_and_grows() -> None:
 def test_the_kernel_distance_by_hand() -> None:
     x, y = np.array([[0.0], [1.0]]), np.array([[2.0], [3.0]])
     # k(a, b) = (ab + 1)³. Within: k(0,1) = 1 and k(2,3) = 343. Between: 1, 1, 27, 64, mean 93/4.
-    found = kernel_distance(x, y, subsets=1, size=2)
-    assert found.value == pytest.approx(1 + 343 - 2 * 93 / 4)
-    assert found.spread == 0
+    distance = kernel_distance(x, y, subsets=1, size=2)
+    assert distance.value == pytest.approx(1 + 343 - 2 * 93 / 4)
+    assert distance.spread == 0
     # Known wrong: with the diagonal left in, the estimate is biased.
-    assert found.value != pytest.approx((1 + 1 + 1 + 8 + 125 + 1000 + 2 * 343) / 4 - 2 * 93 / 4)
+    assert distance.value != pytest.approx((1 + 1 + 1 + 8 + 125 + 1000 + 2 * 343) / 4 - 2 * 93 / 4)
 
 
 def test_kernel_distances_that_cannot_be() -> None:
@@ -176,10 +176,10 @@ def test_kernel_distances_that_cannot_be() -> None:
 def test_a_collapsed_generator_is_precise_and_recalls_nothing() -> None:
     real = normal(500, 4, seed=1)
     collapsed = real[:1] + normal(500, 4, seed=2, scale=1e-3)
-    found = manifold(real, collapsed)
-    assert found.precision > 0.95
-    assert found.recall < 0.05
-    assert found.coverage < 0.05
+    cover = manifold(real, collapsed)
+    assert cover.precision > 0.95
+    assert cover.recall < 0.05
+    assert cover.coverage < 0.05
     # Swapped, which a sign error would not show on symmetric data.
     scattered = manifold(collapsed, real)
     assert scattered.precision < 0.05
@@ -188,9 +188,9 @@ def test_a_collapsed_generator_is_precise_and_recalls_nothing() -> None:
 
 def test_equal_sets_cover_one_another_and_distant_ones_do_not() -> None:
     real, same, far = normal(1000, 4, seed=1), normal(1000, 4, seed=2), normal(1000, 4, seed=3, shift=50)
-    found = manifold(real, same)
-    assert min(found.precision, found.recall, found.coverage) > 0.85
-    assert found.density == pytest.approx(1, abs=0.1)
+    cover = manifold(real, same)
+    assert min(cover.precision, cover.recall, cover.coverage) > 0.85
+    assert cover.density == pytest.approx(1, abs=0.1)
     apart = manifold(real, far)
     assert (apart.precision, apart.recall, apart.density, apart.coverage) == (0, 0, 0, 0)
 
@@ -199,8 +199,8 @@ def test_neighbourhoods_by_hand() -> None:
     real, generated = np.array([[0.0], [1], [2], [10]]), np.array([[0.5], [4], [30], [31]])
     # k = 1. Real balls: 1, 1, 1, 8 wide. 0.5 is in those of 0 and 1; 4 is in that of 10; 30 and 31 in none.
     # Generated balls: 3.5, 3.5, 1, 1 wide: 0, 1 and 2 are in that of 0.5, and 10 in none.
-    found = manifold(real, generated, k=1)
-    assert (found.precision, found.recall, found.density, found.coverage) == (0.5, 0.75, 3 / 4, 0.75)
+    cover = manifold(real, generated, k=1)
+    assert (cover.precision, cover.recall, cover.density, cover.coverage) == (0.5, 0.75, 3 / 4, 0.75)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,10 +281,10 @@ def test_kernel_distance_and_manifold_are_those_of_torch_fidelity() -> None:
         torch.from_numpy(real), torch.from_numpy(generated), kid_subsets=1, kid_subset_size=300, verbose=False
     )
     assert ours.value == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-4)
-    found = manifold(real, generated, k=3)
+    cover = manifold(real, generated, k=3)
     precision, recall = calculate_precision_recall_full(torch.from_numpy(generated), torch.from_numpy(real), 3)
-    assert (found.precision, found.recall) == pytest.approx((precision, recall), abs=1e-6)
-    assert abs(found.precision - found.recall) > 0.1  # so swapped ones would show
+    assert (cover.precision, cover.recall) == pytest.approx((precision, recall), abs=1e-6)
+    assert abs(cover.precision - cover.recall) > 0.1  # so swapped ones would show
 
 
 # --- smoothness ---
@@ -292,9 +292,9 @@ def test_kernel_distance_and_manifold_are_those_of_torch_fidelity() -> None:
 
 def test_smoothness_of_known_paths() -> None:
     straight = np.linspace([0.0, 0], [3, 4], 6)
-    found = smoothness(straight[None])
-    assert (found.length, found.detour, found.jump) == pytest.approx((5, 1, 1))
-    assert (found.paths, found.steps) == (1, 5)
+    path = smoothness(straight[None])
+    assert (path.length, path.detour, path.jump) == pytest.approx((5, 1, 1))
+    assert (path.paths, path.steps) == (1, 5)
     corner = np.array([[0.0, 0], [1, 0], [2, 0], [2, 1], [2, 2]])
     assert smoothness(corner[None]).detour == pytest.approx(4 / np.sqrt(8))
     sudden = np.array([[0.0], [0], [0], [0], [8]])

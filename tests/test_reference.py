@@ -19,7 +19,7 @@ def measured(tiny_extractor: Extractor, tmp_path_factory: pytest.TempPathFactory
     return measure(open_images(archive), tiny_extractor, sample=40)
 
 
-def drawn(count: int, size: int = 12) -> ImageSet:
+def noise(count: int, size: int = 12) -> ImageSet:
     images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     return ImageSet("drawn", count, "as drawn", (), lambda: iter(np.array_split(images, max(1, count // 50))))
 
@@ -44,7 +44,7 @@ def test_everything_is_measured(measured: Reference, tiny_extractor: Extractor) 
 
 
 def test_it_is_what_the_images_give(tiny_extractor: Extractor) -> None:
-    images = drawn(130)
+    images = noise(130)
     features = tiny_extractor(np.concatenate(list(images.read())))
     whole = measure(images, tiny_extractor, sample=1000, batch_size=7)
     np.testing.assert_allclose(whole.statistics.covariance, np.cov(features, rowvar=False), atol=1e-9)
@@ -110,20 +110,20 @@ def test_what_was_measured_in_two_ways_is_refused(
 ) -> None:
     other = Extractor.load(write_extractor(tmp_path / "other.onnx", resize="otherwise"), device="cpu")
     with pytest.raises(DataError, match=r"faces\.zip was measured by tiny\.onnx .* and drawn by other\.onnx"):
-        measured.distance(measure(drawn(9, 20), other))
+        measured.distance(measure(noise(9, 20), other))
     with pytest.raises(DataError, match=r"faces\.zip was measured at 20×20 and drawn at 12×12"):
-        measured.distance(measure(drawn(9), tiny_extractor))
-    told: list[Progress] = []
-    with report_progress(told.append), pytest.raises(DataError, match="measured by"):
-        measure(drawn(200, 20), other, against=measured)
-    assert [progress.done for progress in told] == [0]  # at the first batch, not after all of them
+        measured.distance(measure(noise(9), tiny_extractor))
+    reports: list[Progress] = []
+    with report_progress(reports.append), pytest.raises(DataError, match="measured by"):
+        measure(noise(200, 20), other, against=measured)
+    assert [progress.done for progress in reports] == [0]  # at the first batch, not after all of them
 
 
 def test_the_same_weights_in_another_file_are_the_same_extractor(tmp_path: Path) -> None:
     def by(name: str, weights: str, resize: str, shape: str = "N") -> Reference:
         graph = extractor_graph((shape, 3, "h", "w"))
         path = write_extractor(tmp_path / name, graph, weights_sha256=weights, resize=resize)
-        return measure(drawn(30), Extractor.load(path, device="cpu"))
+        return measure(noise(30), Extractor.load(path, device="cpu"))
 
     one = by("one.onnx", "ab", "none")
     assert one.distance(by("two.onnx", "ab", "none", "M")) == pytest.approx(0, abs=1e-9)
@@ -135,6 +135,6 @@ def test_the_same_weights_in_another_file_are_the_same_extractor(tmp_path: Path)
 def test_sets_that_cannot_be_measured(tiny_extractor: Extractor, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 images"):
         measure(open_images(picture_zip(tmp_path / "one.zip", 1)), tiny_extractor)
-    shrunk = ImageSet("shrunk", 9, "as drawn", (), drawn(8).read)
+    shrunk = ImageSet("shrunk", 9, "as drawn", (), noise(8).read)
     with pytest.raises(DataError, match="shrunk gave 8 images and must give 9"):
         measure(shrunk, tiny_extractor)

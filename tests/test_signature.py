@@ -70,21 +70,21 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_the_images_are_those_of_the_file_format(name: str, tiny_model: Path, tmp_path: Path) -> None:
     path = write_model(tmp_path / "their-faces.onnx", None, FOREIGN[name])
-    with Generator.load(tiny_model, device="cpu") as own, Generator.load(path, device="cpu") as theirs:
+    with Generator.load(tiny_model, device="cpu") as ours, Generator.load(path, device="cpu") as theirs:
         assert theirs.is_foreign
-        assert not own.is_foreign
+        assert not ours.is_foreign
         assert (theirs.card.name, theirs.card.z_dim, theirs.card.image_shape) == ("their-faces", 8, (3, 8, 8))
-        expected = own.sample(11, seed=3).astype(int)
+        expected = ours.sample(11, seed=3).astype(int)
         for batch_size in (1, 5, 16):
-            found = theirs.sample(11, seed=3, batch_size=batch_size)
-            assert found.dtype == np.uint8
-            assert np.abs(found - expected).max() <= 1
+            images = theirs.sample(11, seed=3, batch_size=batch_size)
+            assert images.dtype == np.uint8
+            assert np.abs(images - expected).max() <= 1
 
 
 def test_half_precision_comes_close(tiny_model: Path, tmp_path: Path) -> None:
     path = write_model(tmp_path / "half.onnx", None, foreign(dtype=TensorProto.FLOAT16))
-    with Generator.load(tiny_model, device="cpu") as own, Generator.load(path, device="cpu") as theirs:
-        assert np.abs(theirs.sample(8).astype(int) - own.sample(8)).max() <= 3
+    with Generator.load(tiny_model, device="cpu") as ours, Generator.load(path, device="cpu") as theirs:
+        assert np.abs(theirs.sample(8).astype(int) - ours.sample(8)).max() <= 3
 
 
 def test_grey_images(tmp_path: Path) -> None:

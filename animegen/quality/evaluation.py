@@ -69,7 +69,7 @@ class Evaluation:
         likeness: to the training images; None without them.
         neighbours: a sheet uint8 [H, W, C] of the pairs that are closest: each generated image, with its seed under it,
             stands left of its nearest training image, with their distance in features; None without training images.
-        features: generated images whose features were kept.
+        features: how many generated images' features the metrics beside the score are of.
         compared: features on each side of `manifold`.
     """
 

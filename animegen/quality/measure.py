@@ -84,7 +84,7 @@ def measure_set(
     check_memory(4 * extractor.dimensions * (count + 8 * extractor.dimensions), f"the features of {count:,} images")
     rng = np.random.default_rng([_STREAM_SAMPLE, images.count])
     rows = np.sort(rng.choice(images.count, count, replace=False))
-    kept_features = np.empty((count, extractor.dimensions), np.float32)
+    sampled = np.empty((count, extractor.dimensions), np.float32)
     gatherer, pixels, done = Gatherer(), PixelHash(images.count), 0
     protocol = Protocol(
         extractor=extractor.name,
@@ -106,12 +106,12 @@ def measure_set(
         gatherer.add(features)
         pixels.add(batch)
         first, last = np.searchsorted(rows, [done, done + len(batch)])
-        kept_features[first:last] = features[rows[first:last] - done]
+        sampled[first:last] = features[rows[first:last] - done]
         done += len(batch)
         advance(len(batch))
     if done != images.count:
         raise DataError(f"{images.source} gave {done} images and must give {images.count}: did it change?")
-    return Reference(gatherer.finish(), kept_features, rows, replace(protocol, data_sha256=pixels.hex()))
+    return Reference(gatherer.finish(), sampled, rows, replace(protocol, data_sha256=pixels.hex()))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from animegen.errors import DataError
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUP = Path("/proc/self/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def available_cpus() -> int:
@@ -18,7 +18,7 @@ def available_cpus() -> int:
     ONNX Runtime by itself counts the host's cores, and in a container starts far too many threads.
     """
     granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota(_CGROUPS, _OWN_CGROUP)
+    quota = cpu_quota(_CGROUPS, _MEMBERSHIP)
     return granted if quota is None else max(1, min(granted, round(quota)))
 
 
@@ -27,7 +27,7 @@ def available_memory() -> int | None:
 
     None where neither says.
     """
-    left = [value for value in (_system_memory(_MEMINFO), memory_left(_CGROUPS, _OWN_CGROUP)) if value is not None]
+    left = [value for value in (_system_memory(_MEMINFO), memory_left(_CGROUPS, _MEMBERSHIP)) if value is not None]
     return min(left, default=None)
 
 
@@ -44,10 +44,10 @@ def check_memory(needed: int, what: str) -> None:
         )
 
 
-def memory_left(cgroups: Path, own: Path) -> int | None:
+def memory_left(cgroups: Path, membership: Path) -> int | None:
     """The bytes left under the tightest memory limit of this process's cgroup (v2) and those above it."""
     left = []
-    for place in _places(cgroups, own):
+    for place in _places(cgroups, membership):
         try:
             most, used = (place / "memory.max").read_text().strip(), int((place / "memory.current").read_text())
         except (OSError, ValueError):
@@ -65,10 +65,10 @@ def _system_memory(meminfo: Path) -> int | None:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def cpu_quota(cgroups: Path, own: Path) -> float | None:
+def cpu_quota(cgroups: Path, membership: Path) -> float | None:
     """The tightest CPU quota, in CPUs, of this process's cgroup (v2) and those above it; None where there is none."""
     quotas = []
-    for place in _places(cgroups, own):
+    for place in _places(cgroups, membership):
         try:
             allowed, period = (place / "cpu.max").read_text().split()
         except (OSError, ValueError):
@@ -78,10 +78,10 @@ def cpu_quota(cgroups: Path, own: Path) -> float | None:
     return min(quotas, default=None)
 
 
-def _places(cgroups: Path, own: Path) -> list[Path]:
+def _places(cgroups: Path, membership: Path) -> list[Path]:
     """The folders of this process's cgroup and those above it, as far as they are mounted."""
     try:
-        entry = next(line for line in own.read_text().splitlines() if line.startswith("0::"))
+        entry = next(line for line in membership.read_text().splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):
         return []
     folder = cgroups / entry.removeprefix("0::").strip("/")

@@ -142,7 +142,7 @@ class Session:
 
     def _create(self, data: bytes, devices: list[Device]) -> Any:
         options = self._module.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY if devices == ["cpu"] else _FATAL_ONLY  # a failed CUDA is told by us
+        options.log_severity_level = _ERRORS_ONLY if devices == ["cpu"] else _FATAL_ONLY  # our errors tell the rest
         options.intra_op_num_threads = self.threads
         known: dict[Device, dict[str, Any]] = {"cuda": self._cuda.for_provider()}
         providers = [(PROVIDERS[name], known.get(name, {})) for name in devices]

@@ -44,12 +44,12 @@ def onnxruntime() -> ModuleType:
 
 def installed_wheels() -> dict[str, str]:
     """The installed ONNX Runtime wheels and their versions. They share one folder, so there must not be two."""
-    found = {}
+    wheels = {}
     for distribution in importlib.metadata.distributions():
         name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
         if name in _WHEELS:
-            found[name] = distribution.version
-    return found
+            wheels[name] = distribution.version
+    return wheels
 
 
 def compiled_providers() -> list[str]:
