@@ -117,7 +117,7 @@ def test_the_command_as_a_process(animegen_process: Run) -> None:
 
 @pytest.mark.usefixtures("_models")
 def test_the_exit_status_says_whether_there_is_a_fault(animegen: Run) -> None:
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", "cuda", "coreml"):
         done = animegen("doctor", "--device", device)
         lines = done.stdout.decode().splitlines()
         assert any(line.startswith("ok      session on cpu: loaded in") for line in lines)

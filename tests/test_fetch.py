@@ -58,7 +58,7 @@ def server(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         served.port = listening.server_address[1]
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
         yield served
         listening.shutdown()
 

@@ -15,7 +15,7 @@ from animegen import __version__
 from animegen.errors import AnimegenError
 from animegen.generator import Generator
 from animegen.model import catalog
-from animegen.runtime import Device, wheels
+from animegen.runtime import DEVICES, Device, wheels
 from animegen.runtime.machine import available_cpus
 
 State = Literal["ok", "absent", "fault"]
@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine(device: Device = "auto") -> Iterator[Finding]:
-    """Look at everything, one finding after the other. With `cuda` asked for, its absence is a fault."""
+    """Look at everything, one finding after the other. That a device that is asked for doesn't work is a fault."""
     yield Finding("animegen", "ok", f"{__version__} in {Path(__file__).parent.parent}")
     yield Finding(
         "python", "ok", f"{platform.python_version()} on {platform.platform()}, {available_cpus()} CPUs to use"
@@ -45,13 +45,14 @@ def examine(device: Device = "auto") -> Iterator[Finding]:
     if not installed:
         return
     yield Finding("providers", "ok", f"{', '.join(wheels.compiled_providers())} compiled in")
-    wants_cuda = device == "cuda" or (device == "auto" and wheels.has_cuda_build())
+    required = {"cpu", "cuda" if device == "auto" and wheels.has_cuda_build() else device}
     if wheels.has_cuda_build():
         missing = wheels.missing_cuda_libraries()
         text = f"not found: {', '.join(missing)}; {wheels.how_to_install(missing)}" if missing else "all found"
         yield Finding("cuda libraries", "fault" if missing else "ok", text)
-    for name in ("cpu", "cuda"):
-        yield _session(name, required=name == "cpu" or wants_cuda)
+    for name in DEVICES:
+        if name != "auto" and name in required | {"cuda"}:
+            yield _session(name, required=name in required)
     yield from _models()
 
 
@@ -79,7 +80,7 @@ def _wheels(installed: dict[str, str]) -> Finding:
     return Finding("onnx runtime", "ok", found)
 
 
-def _session(device: Literal["cpu", "cuda"], *, required: bool) -> Finding:
+def _session(device: Device, *, required: bool) -> Finding:
     """A real session of the default model, and images from it."""
     try:
         began = time.perf_counter()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from animegen.cli.console import print_json
-
-if TYPE_CHECKING:
-    from animegen.runtime import Device
+from animegen.runtime import DEVICES, Device
 
 
 @click.command()
 @click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=click.Choice(DEVICES),
     default="auto",
     help="What must work: with auto, CUDA must where an ONNX Runtime with CUDA is installed.",
 )
