@@ -46,18 +46,16 @@ TINY = [  # a WGAN-GP that trains hundreds of steps in a second or two
 ]
 
 
-def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None, **options: object):  # type: ignore[no-untyped-def]
+def run(
+    *command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end, with everything it printed."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        timeout=600,
-        check=False,
-        **options,
+    words = [str(part) for part in command]
+    done: subprocess.CompletedProcess[bytes] = subprocess.run(
+        words, cwd=cwd, env=environment, capture_output=True, timeout=600, check=False, **options
     )
+    return done
 
 
 def invoke(
@@ -88,7 +86,7 @@ def animegen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def animegen_process(tmp_path: Path) -> Run:
     """The installed `animegen` command as a process of its own, run in an empty folder."""
 
-    def call(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
+    def call(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
         return run(COMMAND, *arguments, **{"cwd": tmp_path, **options})
 
     return call
@@ -114,7 +112,7 @@ def train_process() -> Run:
     """`python -m train` as a process of its own, run in the checkout."""
     pytest.importorskip("torch")
 
-    def call(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
+    def call(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
         return run(sys.executable, "-m", "train", *arguments, **{"cwd": ROOT, **options})
 
     return call
