@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from animegen import Seeds, UsageError, seeds
+from animegen import Seeds, UsageError
 from animegen.seeds import LARGEST, check_seed
 
 SEED = st.integers(0, LARGEST)
@@ -79,7 +77,9 @@ def test_numpy_s_integers_are_seeds() -> None:
     assert check_seed(np.uint32(7)) == 7
 
 
-@pytest.mark.parametrize(("seed", "n", "words"), [(0, 0, "n is 0 and must be at least 1"), (2**32 - 1, 2, "4294967296"), (-1, 1, "-1")])
+@pytest.mark.parametrize(
+    ("seed", "n", "words"), [(0, 0, "n is 0 and must be at least 1"), (2**32 - 1, 2, "4294967296"), (-1, 1, "-1")]
+)
 def test_ranges_that_cannot_be(seed: int, n: int, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Seeds.starting(seed, n)
@@ -87,7 +87,3 @@ def test_ranges_that_cannot_be(seed: int, n: int, words: str) -> None:
 
 def test_the_last_range() -> None:
     assert list(Seeds.starting(2**32 - 2, 2)) == [2**32 - 2, 2**32 - 1]
-
-
-def test_the_example() -> None:
-    assert doctest.testmod(seeds).failed == 0
