@@ -117,14 +117,16 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """What a public name stands for, imported when it is first asked for (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(_MODULES[name])
-    public = module if _MODULES[name] == f"{__name__}.{name}" else getattr(module, name)
-    globals()[name] = public
-    return public
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        """What a public name stands for, imported when it is first asked for (PEP 562)."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(_MODULES[name])
+        public = module if _MODULES[name] == f"{__name__}.{name}" else getattr(module, name)
+        globals()[name] = public
+        return public
 
 
 def __dir__() -> list[str]:

@@ -7,14 +7,14 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from operator import index
-from typing import overload
+from typing import SupportsIndex, overload
 
 from animegen.errors import UsageError
 
 LARGEST = 2**32 - 1  # what numpy.random.RandomState takes
 
 
-def check_seed(seed: int) -> int:
+def check_seed(seed: SupportsIndex) -> int:
     """Return `seed` as a plain int.
 
     Raises:

@@ -146,15 +146,14 @@ def test_truncation_of_every_command(animegen: Run, edit_model: Path, tmp_path: 
         return np.asarray(Image.open(tmp_path / "a.png"))
 
     with Generator.load(edit_model, device="cpu") as generator:
-        options = {"truncation": 0.5}
-        np.testing.assert_array_equal(made("sample", "--n", 2), grid(generator.sample(2, **options)))
+        np.testing.assert_array_equal(made("sample", "--n", 2), grid(generator.sample(2, truncation=0.5)))
         np.testing.assert_array_equal(
-            made("interpolate", "--seed-a", 1, "--seed-b", 2), grid(generator.interpolate(1, 2, **options), 8)
+            made("interpolate", "--seed-a", 1, "--seed-b", 2), grid(generator.interpolate(1, 2, truncation=0.5), 8)
         )
         np.testing.assert_array_equal(
-            made("edit", "--direction", 1), grid(generator.edit(0, 1, range(-3, 4), **options), 7)
+            made("edit", "--direction", 1), grid(generator.edit(0, 1, range(-3, 4), truncation=0.5), 7)
         )
-        corners = latents.bilinear(generator.latents([1, 2, 3, 4], **options), 3, 3)
+        corners = latents.bilinear(generator.latents([1, 2, 3, 4], truncation=0.5), 3, 3)
         np.testing.assert_array_equal(made("interpolate", "--corners", "1-4", "--steps", 3), grid(generator(corners)))
 
 

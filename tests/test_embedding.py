@@ -17,7 +17,7 @@ from PIL import Image
 
 from animegen import Generator
 
-PROGRAMS = re.findall(
+PROGRAMS: list[str] = re.findall(
     r"^```python\n(.*?)^```$", (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
 )
 

@@ -240,7 +240,7 @@ def graph_with(**changes: object) -> onnx.ModelProto:
     model = tiny_graph(**{key: value for key, value in changes.items() if key == "z_name"})  # type: ignore[arg-type]
     if "batch" in changes:
         for value in (*model.graph.input, *model.graph.output):
-            value.type.tensor_type.shape.dim[0].dim_value = changes["batch"]  # type: ignore[assignment]
+            value.type.tensor_type.shape.dim[0].dim_value = changes["batch"]
     return model
 
 

@@ -16,6 +16,7 @@ from animegen.images import animation
 from animegen.images.animation import check_animation
 from animegen.images.formats import ANIMATIONS
 from animegen.images.stills import Images
+from animegen.progress import Progress
 
 
 def frames(count: int, height: int = 16, width: int = 16) -> Iterator[Images]:
@@ -151,7 +152,7 @@ def test_endless_frames_end_in_an_error(suffix: str, tmp_path: Path, monkeypatch
 
 
 def test_progress_is_told_by_name_and_number(tmp_path: Path) -> None:
-    told = []
+    told: list[Progress] = []
     with report_progress(told.append):
         save_animation(list(frames(3)), tmp_path / "a.gif")
     assert [(one.job, one.done, one.total) for one in told] == [("a.gif", k, 3) for k in range(4)]
