@@ -164,8 +164,8 @@ class Generator:
         Raises:
             UsageError: as `sample`.
         """
-        names, drawn = tee(seeds)
-        batches = self.stream(drawn, truncation=truncation, batch_size=batch_size)
+        names, wanted = tee(seeds)
+        batches = self.stream(wanted, truncation=truncation, batch_size=batch_size)
         return zip(names, chain.from_iterable(batches), strict=True)
 
     def interpolate(

@@ -67,17 +67,17 @@ def _packages() -> Iterator[Finding]:
 
 
 def _wheels(installed: dict[str, str]) -> Finding:
-    found = ", ".join(f"{name} {version}" for name, version in installed.items())
+    versions = ", ".join(f"{name} {version}" for name, version in installed.items())
     if not installed:
         return Finding("onnx runtime", "fault", f"not installed: {wheels.INSTALL_CPU}, or 'animegen[gpu]' for CUDA")
     if len(installed) > 1:
         return Finding(
             "onnx runtime",
             "fault",
-            f"{found} overwrite each other in one folder: pip uninstall -y {' '.join(installed)}, then install the one "
-            "you want with 'animegen[cpu]' or 'animegen[gpu]'",
+            f"{versions} overwrite each other in one folder: pip uninstall -y {' '.join(installed)}, then install the "
+            "one you want with 'animegen[cpu]' or 'animegen[gpu]'",
         )
-    return Finding("onnx runtime", "ok", found)
+    return Finding("onnx runtime", "ok", versions)
 
 
 def _session(device: Device, *, required: bool) -> Finding:

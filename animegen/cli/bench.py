@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from animegen.cli.console import print_json
-from animegen.cli.options import Source, json_option, model_options
+from animegen.cli.options import ModelOptions, json_option, model_options
 from animegen.errors import UsageError
 
 
@@ -16,7 +16,7 @@ from animegen.errors import UsageError
 @click.option("--seconds", type=click.FloatRange(0, 600, min_open=True), default=2.0, help="Time for each batch size.")
 @json_option
 @model_options
-def bench(batch_sizes: str, seconds: float, as_json: bool, source: Source) -> None:
+def bench(batch_sizes: str, seconds: float, as_json: bool, options: ModelOptions) -> None:
     """Time the model by batch size, and the start of a new process with its peak memory.
 
     \b
@@ -26,17 +26,17 @@ def bench(batch_sizes: str, seconds: float, as_json: bool, source: Source) -> No
     if len(sizes) != batch_sizes.count(",") + 1 or not all(0 < size <= 4096 for size in sizes):
         raise UsageError(f"--batch-sizes is {batch_sizes} and must be numbers from 1 to 4096, as in 1,8,32")
 
-    from animegen.checks import bench as rooms
+    from animegen.checks.bench import cold_start, machine, measure
 
-    with source.load() as generator:
+    with options.load() as generator:
         facts = {
             "model": generator.card.name,
             "device": generator.device,
             "threads": generator.threads,
-            **rooms.machine(),
+            **machine(),
         }
-        speeds = [rooms.measure(generator, size, seconds) for size in sizes]
-    start = rooms.cold_start(source.model, source.device)
+        speeds = [measure(generator, size, seconds) for size in sizes]
+    start = cold_start(options.model, options.device)
     if as_json:
         print_json({**facts, "speeds": [dataclasses.asdict(s) for s in speeds], "start": dataclasses.asdict(start)})
         return

@@ -6,7 +6,7 @@ import re
 
 import click
 
-from animegen.cli.options import SEED, Source, json_option, model_options, out_option, truncation_option
+from animegen.cli.options import SEED, ModelOptions, json_option, model_options, out_option, truncation_option
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
@@ -41,7 +41,7 @@ def edit(
     form: str,
     as_json: bool,
     truncation: float,
-    source: Source,
+    options: ModelOptions,
 ) -> None:
     """Change one image along directions that the generator itself has: hair, background, pose.
 
@@ -59,11 +59,11 @@ def edit(
         raise UsageError("edit takes either --direction with a number or --all")
     output = Output(out, form, as_json)
     output.check_still()
-    with source.load() as generator:
+    with options.load() as generator:
         chosen = list(range(len(generator.card.directions))) if direction is None else [direction]
         output.check_grid(generator, max(1, len(chosen)) * steps, steps)
         amounts = np.linspace(*span, steps).tolist()
-        images = generator.edit(seed, direction, amounts, truncation=truncation, batch_size=source.batch_size)
+        images = generator.edit(seed, direction, amounts, truncation=truncation, batch_size=options.batch_size)
         facts = {
             "images": len(images),
             "seeds": [seed],

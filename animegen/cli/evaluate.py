@@ -9,7 +9,7 @@ import click
 from animegen.cli.console import print_json, say
 from animegen.cli.options import (
     SEED,
-    Source,
+    ModelOptions,
     json_option,
     model_options,
     out_option,
@@ -41,7 +41,7 @@ def evaluate(
     out: str,
     as_json: bool,
     truncation: float,
-    source: Source,
+    options: ModelOptions,
 ) -> None:
     """Measure everything at once: FID, FID∞, KID, precision, recall, density, coverage, smoothness and likeness.
 
@@ -56,7 +56,7 @@ def evaluate(
 
     folder = Path(out)
     check_folder(folder)
-    with measured(source) as model:
+    with measured(options) as model:
         evaluation = measure_all(
             model,
             reference,
@@ -66,9 +66,9 @@ def evaluate(
             seed=seed,
             size=size,
             truncation=truncation,
-            batch_size=source.batch_size,
-            device=source.device,
-            threads=source.threads,
+            batch_size=options.batch_size,
+            device=options.device,
+            threads=options.threads,
         )
     files = write(folder, evaluation)
     if as_json:

@@ -7,7 +7,7 @@ import click
 from animegen.cli.console import print_json, say
 from animegen.cli.options import (
     SEED,
-    Source,
+    ModelOptions,
     json_option,
     model_options,
     reference_option,
@@ -42,7 +42,7 @@ def fid(
     most: float | None,
     as_json: bool,
     truncation: float,
-    source: Source,
+    options: ModelOptions,
 ) -> None:
     """Print the Fréchet distance of a model from reference statistics, with all that it takes to get it again.
 
@@ -56,7 +56,7 @@ def fid(
     """
     from animegen.quality.fid import fid as measure_fid
 
-    with measured(source, images) as whose:
+    with measured(options, images) as whose:
         score = measure_fid(
             whose,
             reference,
@@ -66,9 +66,9 @@ def fid(
             repeats=repeats,
             size=size,
             truncation=truncation,
-            batch_size=source.batch_size,
-            device=source.device,
-            threads=source.threads,
+            batch_size=options.batch_size,
+            device=options.device,
+            threads=options.threads,
         )
     for warning in score.warnings:
         say(f"warning: {warning}")

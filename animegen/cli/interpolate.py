@@ -8,7 +8,7 @@ import click
 
 from animegen.cli.options import (
     SEED,
-    Source,
+    ModelOptions,
     json_option,
     model_options,
     motion_options,
@@ -57,7 +57,7 @@ def interpolate(
     scale: int,
     as_json: bool,
     truncation: float,
-    source: Source,
+    options: ModelOptions,
 ) -> None:
     """Make the images that lead from one seed's to another's: a row, several rows, or an animation there and back.
 
@@ -83,7 +83,7 @@ def interpolate(
     rows = steps if corners is not None else len(ways)
     columns = steps if corners is not None else (len(ways[0]) - 1) * (steps - 1) + 1
     frames = 2 * columns - 2  # there and back
-    with source.load() as generator:
+    with options.load() as generator:
         if output.moves:
             output.check_frames(generator, frames, fps, scale, ways=len(ways))
         else:
@@ -102,9 +102,9 @@ def interpolate(
             paths = [latents.through(way, steps, mode) for way in stops]
         if output.moves:
             together = latents.there_and_back(np.stack(paths, axis=1))
-            output.motion(generator.frames(together, batch_size=source.batch_size), frames, fps, scale, facts)
+            output.motion(generator.frames(together, batch_size=options.batch_size), frames, fps, scale, facts)
         else:
-            output.still(grid(generator(np.concatenate(paths), batch_size=source.batch_size), columns), facts)
+            output.still(grid(generator(np.concatenate(paths), batch_size=options.batch_size), columns), facts)
 
 
 def _ways(seed_a: tuple[int, ...], seed_b: tuple[int, ...], seeds: str | None, corners: str | None) -> list[list[int]]:

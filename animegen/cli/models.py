@@ -23,16 +23,16 @@ def models(as_json: bool) -> None:
     """
     from animegen.model import catalog, fetch
 
-    found: list[dict[str, Any]] = [
+    entries: list[dict[str, Any]] = [
         {"model": name, "origin": "shipped", "path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for name, path in catalog.shipped_models().items()
     ]
-    found += [
+    entries += [
         {"model": entry.address, "origin": "fetched", "path": str(entry.path), "sha256": entry.sha256}
         for entry in fetch.cached()
     ]
     if as_json:
-        print_json({"models": found, "cache": str(fetch.cache())})
+        print_json({"models": entries, "cache": str(fetch.cache())})
         return
-    for entry in found:
+    for entry in entries:
         click.echo(f"{entry['model']}  {entry['origin']}  {entry['path']}  sha256 {entry['sha256']}")

@@ -35,7 +35,7 @@ def apply(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelOptions:
     """The options that say which model runs where."""
 
     model: str
@@ -69,10 +69,10 @@ class Source:
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--model`, `--device` and what belongs to them; the command gets them as one `source`."""
+    """`--model`, `--device` and what belongs to them; the command gets them as one `options`."""
 
     @functools.wraps(command)
-    def with_source(
+    def with_options(
         *args: Any,
         model: str,
         device: Device,
@@ -88,7 +88,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         overrides = {"z_dim": model_z_dim, "layout": model_layout, "range": model_range}
         cuda = {"half": fp16, "graphs": cuda_graphs, "memory": cuda_memory}
-        return command(*args, source=Source(model, device, batch_size, threads, overrides, cuda), **kwargs)
+        return command(*args, options=ModelOptions(model, device, batch_size, threads, overrides, cuda), **kwargs)
 
     return apply(
         click.option("--model", default=DEFAULT, help="A shipped model's name, or an .onnx file's path or address."),
@@ -108,7 +108,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--model-z-dim", type=click.IntRange(min=1), help="A foreign model's latent length."),
         click.option("--model-layout", type=click.Choice(["nchw", "nhwc"]), help="Where its channels are."),
         click.option("--model-range", type=click.Choice(["-1:1", "0:1", "0:255"]), help="Its black and white."),
-    )(with_source)
+    )(with_options)
 
 
 truncation_option = click.option(

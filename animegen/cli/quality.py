@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from animegen.cli.console import progress_shown
-from animegen.cli.options import Source
+from animegen.cli.options import ModelOptions
 
 if TYPE_CHECKING:
     from animegen.generator import Generator
 
 
 @contextmanager
-def measured(source: Source, images: str | None = None) -> Iterator[Generator | str]:
+def measured(options: ModelOptions, images: str | None = None) -> Iterator[Generator | str]:
     """The model that the options name, or else IMAGES: a path, or a model that runs as the options say."""
     from animegen.model.catalog import names_model
     from animegen.runtime import wheels
@@ -25,6 +25,6 @@ def measured(source: Source, images: str | None = None) -> Iterator[Generator | 
         if images is not None and not names_model(images):
             yield images
             return
-        chosen = source if images is None else dataclasses.replace(source, model=images)
+        chosen = options if images is None else dataclasses.replace(options, model=images)
         with chosen.load(quiet=True) as generator:  # its device is the extractor's, which the library logs
             yield generator

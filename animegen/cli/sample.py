@@ -9,7 +9,7 @@ import click
 
 from animegen.cli.options import (
     SEED,
-    Source,
+    ModelOptions,
     chosen_seeds,
     json_option,
     model_options,
@@ -66,7 +66,7 @@ def sample(
     skip_existing: bool,
     as_json: bool,
     truncation: float,
-    source: Source,
+    options: ModelOptions,
 ) -> None:
     """Make images. A seed names the same image in any grid, any batch and any file.
 
@@ -87,20 +87,20 @@ def sample(
         output.check_still()
         if cells is not None and len(wanted) > cells:
             raise UsageError(f"--grid has {cells} cells and must have at least {len(wanted)}, one for each image")
-    with source.load() as generator:
+    with options.load() as generator:
         facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
         if output.takes_many:
             from animegen.images.sinks import open_sink
 
             existing: Existing = "overwrite" if force else "skip" if skip_existing else "refuse"
             sink = open_sink(output.path, form=form, existing=existing)
-            ctx.exit(output.many(sink, generator, wanted, truncation, source.batch_size, facts))
+            ctx.exit(output.many(sink, generator, wanted, truncation, options.batch_size, facts))
 
         from animegen.images.stills import grid
 
         columns = grid_size[0] if grid_size else None
         output.check_grid(generator, len(wanted), columns, labels=labels)
-        images = generator.sample(seeds=wanted, truncation=truncation, batch_size=source.batch_size)
+        images = generator.sample(seeds=wanted, truncation=truncation, batch_size=options.batch_size)
     output.still(grid(images, columns, wanted if labels else None), facts)
 
 

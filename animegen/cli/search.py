@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from animegen.cli.console import print_json, say
-from animegen.cli.options import SEED, Source, json_option, model_options, truncation_option
+from animegen.cli.options import SEED, ModelOptions, json_option, model_options, truncation_option
 from animegen.cli.quality import measured
 
 
@@ -39,7 +39,7 @@ def search(
     extractor: str,
     as_json: bool,
     truncation: float,
-    source: Source,
+    options: ModelOptions,
 ) -> None:
     """Find seeds whose images the tagger calls as wanted, by drawing and scoring seeds; every --seeds takes them.
 
@@ -51,7 +51,7 @@ def search(
     from animegen.quality.search import search as find_seeds
 
     wanted = {group: name for group, name in (("hair", hair), ("eyes", eyes), ("length", length)) if name is not None}
-    with measured(source) as model:
+    with measured(options) as model:
         result = find_seeds(
             model,
             wanted,
@@ -61,9 +61,9 @@ def search(
             most=most,
             confidence=confidence,
             truncation=truncation,
-            batch_size=source.batch_size,
-            device=source.device,
-            threads=source.threads,
+            batch_size=options.batch_size,
+            device=options.device,
+            threads=options.threads,
         )
     matches = [{"seed": match.seed, "confidence": match.confidence} for match in result.matches]
     if as_json:

@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from animegen.cli.console import print_json, say
-from animegen.cli.options import SEED, Source, json_option, model_options, out_option, size_option, truncation_option
+from animegen.cli.options import (
+    SEED,
+    ModelOptions,
+    json_option,
+    model_options,
+    out_option,
+    size_option,
+    truncation_option,
+)
 from animegen.cli.quality import measured
 
 
@@ -33,7 +41,7 @@ def stats(
     out: str,
     as_json: bool,
     truncation: float,
-    source: Source,
+    options: ModelOptions,
 ) -> None:
     """Measure SOURCE and write its statistics: a folder or zip of pictures, a packed dataset, an npz, or a model.
 
@@ -49,7 +57,7 @@ def stats(
 
     target = Path(out)
     check_target(target)
-    with measured(source, images) as whose:
+    with measured(options, images) as whose:
         reference = measure(
             whose,
             extractor,
@@ -58,9 +66,9 @@ def stats(
             seed=seed,
             size=size,
             truncation=truncation,
-            batch_size=source.batch_size,
-            device=source.device,
-            threads=source.threads,
+            batch_size=options.batch_size,
+            device=options.device,
+            threads=options.threads,
         )
     reference.save(target)
     facts = {"count": reference.statistics.count, "features": len(reference.sample)}

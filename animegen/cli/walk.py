@@ -6,7 +6,7 @@ import click
 
 from animegen.cli.options import (
     SEED,
-    Source,
+    ModelOptions,
     chosen_seeds,
     json_option,
     model_options,
@@ -40,7 +40,7 @@ def walk(
     scale: int,
     as_json: bool,
     truncation: float,
-    source: Source,
+    options: ModelOptions,
 ) -> None:
     """Make an endless animation that passes the images of some seeds and closes without a seam.
 
@@ -52,8 +52,8 @@ def walk(
         raise UsageError(f"a walk has {len(wanted)} stops and must have at most 1000")
     output = Output(out, form, as_json)
     output.check_motion(fps, scale)
-    with source.load() as generator:
+    with options.load() as generator:
         output.check_frames(generator, frames, fps, scale)
         facts = {"seeds": str(wanted), "model": generator.card.name, "device": generator.device}
-        pictures = generator.walk(wanted, frames=frames, truncation=truncation, batch_size=source.batch_size)
+        pictures = generator.walk(wanted, frames=frames, truncation=truncation, batch_size=options.batch_size)
         output.motion(pictures, frames, fps, scale, facts)

@@ -38,19 +38,19 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.is_dir():
-            found = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+            files = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
         elif path.is_file() and zipfile.is_zipfile(path):
             try:
                 with zipfile.ZipFile(path) as archive:
-                    found = [member.filename for member in archive.infolist() if not member.is_dir()]
+                    files = [member.filename for member in archive.infolist() if not member.is_dir()]
             except zipfile.BadZipFile as error:
                 raise DataError(f"{path} is a damaged zip file ({error}): get a whole copy") from error
         elif path.exists():
             raise DataError(f"{path} is neither a folder nor a zip file of images")
         else:
             raise DataError(f"{path} does not exist: name a folder or a zip file of images")
-        self.names = sorted(name for name in found if _is_picture(PurePosixPath(name)))
-        self.ignored = len(found) - len(self.names)
+        self.names = sorted(name for name in files if _is_picture(PurePosixPath(name)))
+        self.ignored = len(files) - len(self.names)
 
     def __len__(self) -> int:
         return len(self.names)
