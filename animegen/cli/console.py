@@ -152,16 +152,15 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def progress_bar(*fields: str, time_left: bool = True) -> Progress:
-    """A bar with a count, the named task fields and the time left; it shows on a terminal only."""
+def _bar(console: Console, *, time_left: bool) -> Progress:
+    """A bar for each job with a count, a note and the time left; it shows on a terminal only."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = stderr_console()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        *(TextColumn("{task.fields[" + field + "]}") for field in fields),
+        TextColumn("{task.fields[note]}"),
         *([TimeRemainingColumn()] if time_left else []),
         console=console,
         disable=not console.is_terminal,
@@ -173,7 +172,7 @@ def progress_shown(*, time_left: bool = True) -> Iterator[None]:
     """Show the library's jobs as bars on stderr, a bar each, inside the `with`; on a terminal only."""
     from animegen.progress import report_progress
 
-    with progress_bar("note", time_left=time_left) as bar:
+    with _bar(stderr_console(), time_left=time_left) as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(progress: JobProgress) -> None:
