@@ -19,6 +19,7 @@ from animegen.images.sources import Broken
 from animegen.images.stills import Images
 from animegen.progress import track
 from train.data import origins
+from train.data.labels import LabelGroup, Labels
 from train.data.origins import Channels, Origin
 
 logger = logging.getLogger(__name__)
@@ -41,27 +42,36 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str  # of the shape and the pixels, so the same pictures have the same hash wherever they lie
     broken: list[str]  # files that had a picture's extension and could not be decoded
     ignored: int  # files with another extension
+    labels: tuple[LabelGroup, ...] = ()
+    labels_sha256: str = ""  # of the shape and the values of labels.npy
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A packed dataset: its card, and uint8 images [count, size, size, channels] mapped from the disk."""
+    """A packed dataset: its card, uint8 images [count, size, size, channels] mapped from the disk, and labels, if any."""
 
     card: DatasetCard
     images: Images
+    labels: Labels | None = None
 
     @classmethod
     def open(cls, path: Path) -> Dataset:
         """Map a folder that `prepare` wrote, and check it against its card.
 
         Raises:
-            DataError: no dataset, or one whose pixels are not those that its card speaks of.
+            DataError: no dataset, or one whose pixels or labels are not those that its card speaks of.
         """
         packed = open_dataset(path)
         try:
-            return cls(msgspec.convert(packed.card, DatasetCard), packed.images)
+            card = msgspec.convert(packed.card, DatasetCard)
         except msgspec.ValidationError as error:
             raise DataError(f"{path} has a dataset.json that can't be read ({error}): prepare it again") from error
+        labels = Labels.open(path, card.labels, card.labels_sha256) if card.labels else None
+        if labels is not None and len(labels.values) != card.count:
+            raise DataError(
+                f"{path} is damaged: it has {card.count} images and {len(labels.values)} labels; prepare it again"
+            )
+        return cls(card, packed.images, labels)
 
 
 def prepare(source: Path, out: Path, *, size: int, channels: Channels | None = None) -> DatasetCard:
