@@ -20,11 +20,12 @@ import torch
 
 from animegen import DataError, Extractor
 from animegen.quality.extractors import CARD_KEY
+from train.data.tags import read_tags
 from train.errors import ConfigError, ExportError
 from train.extractors.tagger import training
 from train.extractors.tagger.export import build, prove, train_tagger
 from train.extractors.tagger.network import Tagger
-from train.extractors.tagger.tags import UNKNOWN, Labels, held_out, label, read_tags
+from train.extractors.tagger.tags import UNKNOWN, Labels, held_out, label
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_tags_count_only_where_they_are_clear(tmp_path: Path) -> None:
         "5.jpg": {},
     }
     table.write_text("file\ttags\nwithout a tab\n", encoding="utf-8")
-    with pytest.raises(DataError, match="no tab in line 2"):
+    with pytest.raises(DataError, match="has 1 cells in line 2 and must have 2"):
         read_tags(table)
     with pytest.raises(DataError, match="can't be read"):
         read_tags(tmp_path / "none.tsv")

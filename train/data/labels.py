@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,14 @@ from numpy.typing import NDArray
 
 from animegen.errors import DataError
 
+logger = logging.getLogger(__name__)
+
+RARE = 100  # images below which a class is called rare: too few for a network to learn its variety
 UNKNOWN = -1  # in the place of a class's number
+_UNKNOWN_NAMES = {"", "unknown"}
+_FEWEST = 2  # images that a class must have to be one: a single one would be learnt by heart
+_MOST = np.iinfo(np.int16).max  # classes that their numbers have room for
+_SHOWN = 5  # names in a warning
 _FILE = "labels.npy"
 
 
@@ -25,6 +34,16 @@ class LabelGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     counts: tuple[int, ...]  # pictures of each class, those that were filled among them
     unknown: int
     filled: int = 0  # pictures whose class an extractor named
+
+    @classmethod
+    def of(cls, name: str, classes: tuple[str, ...], numbers: NDArray[np.int16], *, filled: int = 0) -> LabelGroup:
+        """The group with its pictures counted, by the numbers of their classes."""
+        unknown, *counts = np.bincount(numbers.astype(np.int64) - UNKNOWN, minlength=len(classes) + 1).tolist()
+        return cls(name=name, classes=classes, counts=tuple(counts), unknown=unknown, filled=filled)
+
+    def rare(self) -> list[str]:
+        """The classes of fewer than `RARE` images, with their numbers."""
+        return [f"{name} ({count})" for name, count in zip(self.classes, self.counts, strict=True) if count < RARE]
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,28 @@ class Labels:
 
     groups: tuple[LabelGroup, ...]
     values: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, names: Mapping[str, Sequence[str]]) -> Labels | None:
+        """Number the classes of each group by name, from the name of each picture's class; "" and "unknown" are none.
+
+        A class of a single picture becomes unknown, and a group of fewer than two classes is left out, both with a
+        warning. None where no group remains.
+
+        Raises:
+            DataError: a name that can't be printed, or a group's with a sign that commands use; too many classes.
+        """
+        groups, columns = [], []
+        for group, chosen in names.items():
+            classes = _classes(group, chosen)
+            if len(classes) < 2:
+                logger.warning("%s has fewer than two classes of two images or more, and is left out", group)
+                continue
+            numbers = {name: number for number, name in enumerate(classes)}
+            column = np.array([numbers.get(name, UNKNOWN) for name in chosen], np.int16)
+            groups.append(LabelGroup.of(group, classes, column))
+            columns.append(column)
+        return cls(tuple(groups), np.stack(columns, axis=1)) if groups else None
 
     @property
     def size(self) -> int:
@@ -97,16 +138,30 @@ class Labels:
         return labels
 
 
+def _classes(group: str, chosen: Sequence[str]) -> tuple[str, ...]:
+    """The names that are classes, in order."""
+    counts = Counter(name for name in chosen if name not in _UNKNOWN_NAMES)
+    if wrong := [name for name in (group, *counts) if not name.isprintable()] or [
+        sign for sign in "=:," if sign in group
+    ]:
+        raise DataError(f"the group {group!r} has {wrong[0]!r} in its name or classes: rename it, or say --labels none")
+    single = sorted(name for name, count in counts.items() if count < _FEWEST)
+    if single:
+        more = f" and {len(single) - _SHOWN} more" if len(single) > _SHOWN else ""
+        logger.warning("%s: one image only, so unknown: %s%s", group, ", ".join(single[:_SHOWN]), more)
+    classes = tuple(sorted(counts.keys() - set(single)))
+    if len(classes) > _MOST:
+        raise DataError(f"{group} has {len(classes)} classes and must have {_MOST} at most: say --labels none")
+    return classes
+
+
 def _fit(groups: tuple[LabelGroup, ...], values: NDArray[np.int16]) -> bool:
     if values.shape[1] != len(groups) or len({group.name for group in groups}) != len(groups):
         return False
     return all(_fits(group, values[:, column]) for column, group in enumerate(groups))
 
 
-def _fits(group: LabelGroup, classes: NDArray[np.int16]) -> bool:
-    number = len(group.classes)
-    ordered = number >= 2 and list(group.classes) == sorted(set(group.classes))
-    if not ordered or classes.min(initial=0) < UNKNOWN or classes.max(initial=0) >= number:
-        return False
-    unknown, *counts = np.bincount(classes.astype(np.int64) - UNKNOWN, minlength=number + 1).tolist()
-    return (unknown, tuple(counts)) == (group.unknown, group.counts)
+def _fits(group: LabelGroup, numbers: NDArray[np.int16]) -> bool:
+    ordered = len(group.classes) >= 2 and list(group.classes) == sorted(set(group.classes))
+    within = numbers.min(initial=0) >= UNKNOWN and numbers.max(initial=0) < len(group.classes)
+    return ordered and bool(within) and LabelGroup.of(group.name, group.classes, numbers, filled=group.filled) == group
