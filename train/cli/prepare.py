@@ -50,7 +50,7 @@ def prepare(
     say(f"{out}: {card.count} images of {size}×{size}×{card.channels}, {card.resize}, sha256 {card.sha256}")
     for group in card.labels:
         classes = ", ".join(f"{name} {count}" for name, count in zip(group.classes, group.counts, strict=True))
-        filled = f"; filled {group.filled / card.count:.1%}" if card.filling else ""
+        filled = f", {group.filled / card.count:.1%} were filled" if card.filling else ""
         say(f"{group.name}: {classes}; unknown {group.unknown / card.count:.1%}{filled}")
 
 

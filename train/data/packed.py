@@ -225,7 +225,7 @@ def _report(card: DatasetCard) -> None:
         words = "; ".join(f"{name}: {', '.join(names)}" for name, names in rare.items())
         logger.info("rare, with fewer than %d images: %s", RARE, words)
     if card.filling is not None:
-        words = ", ".join(f"{group} {share:.1%}" for group, share in card.filling.shares.items())
+        words = ", ".join(f"{group.name} {group.filled / card.count:.1%}" for group in card.labels)
         logger.info("filled by %s, of all images: %s", card.filling.extractor, words)
 
 
