@@ -32,7 +32,7 @@ PRODUCT = sorted((ROOT / "animegen").rglob("*.py"))
 # The order of each package's wings: data flows one way, so a wing imports only itself and those before it.
 WINGS = {
     "animegen": (
-        *("errors", "files", "progress", "seeds", "latents", "runtime", "images", "model", "generator"),
+        *("errors", "files", "progress", "seeds", "latents", "labels", "runtime", "images", "model", "generator"),
         *("quality", "checks", "cli"),
     ),
     "train": (

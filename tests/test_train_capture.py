@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from msgspec import structs
 
@@ -13,7 +14,7 @@ pytest.importorskip("torch")
 import torch
 
 from train.config import SGD, load_config
-from train.data import Dataset
+from train.data import Dataset, LabelGroup, Labels
 from train.run import checkpoint
 from train.run.open import Place, resume_run, start_run
 from train.run.session import Limits
@@ -34,12 +35,17 @@ RECIPES = {
     "r3gan-64": [],
     "sngan-64": [],
     "wgan-gp-anime32-in": [],  # InstanceNorm: the penalty by double backward
+    "anime-tags-64": ["labels=['*']"],
+    "rgan-anime64": ["labels=['*']"],  # whose generator step has the labels of its real images
 }
 
 
 def trainer(data: Path, recipe: str, device: str, *settings: str) -> Trainer:
     config = load_config(recipe, [*SMALL, *RECIPES[recipe], *settings])
-    return Trainer(config, Dataset.open(data).images, device=torch.device(device), precision="fp32")
+    images = Dataset.open(data).images
+    group = LabelGroup(name="colour", classes=("blue", "red"), counts=(0, 0), unknown=0)
+    labels = Labels((group,), (np.arange(len(images))[:, None] % 3 - 1).astype(np.int16))  # every third is unknown
+    return Trainer(config, images, device=torch.device(device), precision="fp32", labels=labels)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -89,7 +95,7 @@ def test_a_captured_run_resumes(tiny_data: Path, tmp_path: Path) -> None:
     assert float(again.critic_optimiser.state[after]["step"]) == 13 * config.n_critic
 
 
-@pytest.mark.parametrize("recipe", ["anime-pixels-64", "r3gan-64", "ragan-anime64"])
+@pytest.mark.parametrize("recipe", ["anime-pixels-64", "r3gan-64", "ragan-anime64", "anime-tags-64"])
 def test_a_compiled_run_is_the_cpu_s(tiny_data: Path, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     rates = ("critic_optimiser.lr=1e-6", "generator_optimiser.lr=1e-6")
@@ -97,6 +103,6 @@ def test_a_compiled_run_is_the_cpu_s(tiny_data: Path, recipe: str, monkeypatch: 
     config, images = cpu.config, Dataset.open(tiny_data).images
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own
-        gpu = Trainer(config, images, device=torch.device("cuda"), precision="fp32", compiled=True)
+        gpu = Trainer(config, images, device=torch.device("cuda"), precision="fp32", compiled=True, labels=cpu.labels)
         for _ in range(6):
             assert gpu.train_step() == pytest.approx(cpu.train_step(), rel=5e-2, abs=5e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from conftest import TINY, Run, assert_error
 pytest.importorskip("torch")
 
 from animegen import Generator, fid, measure
+from train.data import LabelGroup
 from train.networks import Generator as Network
 from train.run import checkpoint
 from train.run.log import read_rows
@@ -33,8 +35,8 @@ def test_a_run_has_its_best_generator_beside_the_last(
     score, distances = Monitor.score, iter([5.0, 3.0, 4.0])
     measured = []
 
-    def scripted(monitor: Monitor, generator: Network) -> dict[str, Any]:
-        measured.append(score(monitor, generator))
+    def scripted(monitor: Monitor, generator: Network, groups: Sequence[LabelGroup]) -> dict[str, Any]:
+        measured.append(score(monitor, generator, groups))
         return {**measured[-1], "fid": next(distances)}
 
     monkeypatch.setattr(Monitor, "score", scripted)

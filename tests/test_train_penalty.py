@@ -12,14 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from train.config import load_config
-from train.networks import initial_networks
+from train.networks import Critic, initial_networks
 from train.networks.layers import Residual
 from train.objective import penalty
 
 
+def critic_of(features: list[nn.Module], value: list[nn.Module]) -> Critic:
+    """A critic of these layers."""
+    critic = Critic(load_config("wgan-gp-64", ["critic.width=1"]))
+    critic.features, critic.value = nn.Sequential(*features), nn.Sequential(*value)
+    return critic
+
+
 def test_the_penalty_of_a_linear_critic_is_known() -> None:
     linear = nn.Linear(12, 1)
-    critic = nn.Sequential(nn.Flatten(), linear, nn.Flatten(0))
+    critic = critic_of([], [nn.Flatten(), linear, nn.Flatten(0)])
     gradient = penalty.input_gradient(critic, torch.randn(5, 3, 2, 2))
     norm = linear.weight.norm()
     value, mean_norm = penalty.gradient_penalty(gradient)
@@ -56,33 +63,43 @@ def test_interpolates_take_one_epsilon_an_image() -> None:
         torch.testing.assert_close(x_hat[k], epsilon[k] * x_real[k] + (1 - epsilon[k]) * x_fake[k])
 
 
-def _with_blocks() -> nn.Module:
+def _critic(*settings: str, preset: str = "wgan-gp-64", classes: tuple[int, ...] = ()) -> Critic:
+    return initial_networks(load_config(preset, ["critic.width=6", *settings]), classes)[1]
+
+
+def _with_blocks(classes: tuple[int, ...] = ()) -> Critic:
     """A critic with residual blocks that do something: at their start they are the identity."""
-    settings = ["critic.width=4", "critic.kernel=4", "critic.blocks=2", "critic.full_size=true"]
-    critic = initial_networks(load_config("wgan-gp-64", settings))[1]
+    critic = _critic("critic.width=4", "critic.kernel=4", "critic.blocks=2", "critic.full_size=true", classes=classes)
     for parameter in critic.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
     return critic
 
 
-CRITICS: dict[str, Callable[[], nn.Module]] = {
+CRITICS: dict[str, Callable[[], Critic]] = {
     "residual blocks": _with_blocks,
-    "kernel 4": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6", "critic.kernel=4"]))[1],
-    "kernel 5": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6"]))[1],
-    "kernel 3": lambda: initial_networks(load_config("wgan-gp-64", ["critic.width=6", "critic.kernel=3"]))[1],
-    "odd sizes, ReLU, groups, dilation": lambda: nn.Sequential(
-        nn.Conv2d(3, 6, 3, stride=3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(6, 4, 3, stride=2, groups=2, dilation=2),
-        nn.LeakyReLU(0.3),
-        nn.Flatten(),
-        nn.Linear(4 * 9 * 9, 7),
-        nn.LeakyReLU(0.1),
-        nn.Linear(7, 1),
-        nn.Flatten(0),
+    "kernel 4": lambda: _critic("critic.kernel=4"),
+    "kernel 5": _critic,
+    "kernel 3": lambda: _critic("critic.kernel=3"),
+    "odd sizes, ReLU, groups, dilation": lambda: critic_of(
+        [
+            nn.Conv2d(3, 6, 3, stride=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(6, 4, 3, stride=2, groups=2, dilation=2),
+            nn.LeakyReLU(0.3),
+        ],
+        [nn.Flatten(), nn.Linear(4 * 9 * 9, 7), nn.LeakyReLU(0.1), nn.Linear(7, 1), nn.Flatten(0)],
     ),
+    "labels, kernel 3": lambda: _critic("critic.kernel=3", classes=(3, 4)),
+    "labels, kernel 4": lambda: _critic("critic.kernel=4", classes=(3, 4)),
+    "labels, kernel 5": lambda: _critic(classes=(3, 4)),
+    "labels, residual blocks": lambda: _with_blocks(classes=(3, 4)),
+    "labels, odd sizes": lambda: _critic("size=60", "critic.smallest=8", classes=(3, 4)),
+    "labels, a convolution last": lambda: _critic("critic.last='convolution'", classes=(3, 4)),
 }
+SIZES = {"labels, odd sizes": 60}
+# Of three images: both groups known, one of them, none.
+LABELS = [[0, 1, 0, 0, 0, 0, 1], [0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -91,16 +108,20 @@ def test_the_closed_form_equals_double_backward(name: str, dtype: torch.dtype) -
     torch.manual_seed(0)
     critic = CRITICS[name]().to(dtype)
     assert penalty.form_for(critic) == "closed form"
-    x = torch.rand(3, 3, 64, 64, dtype=dtype) * 2 - 1
+    size = SIZES.get(name, 64)
+    x = torch.rand(3, 3, size, size, dtype=dtype) * 2 - 1
+    labels = torch.tensor(LABELS, dtype=dtype) if critic.projection is not None else None
     results: list[list[Tensor]] = []
     for form in (penalty.double_backward, penalty.closed_form):
         critic.zero_grad()
-        gradient = form(critic, x)
+        gradient = form(critic, x, labels)
         (((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()).backward()
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in critic.parameters()]
         results.append([gradient.detach(), *(grad.clone() for grad in grads)])
     tolerance = 1e-10 if dtype == torch.float64 else 2e-5
     assert results[0][1].abs().max() > 0
+    if critic.projection is not None:
+        assert results[0][-1].abs().max() > 0  # the penalty trains it too
     for reference, closed in zip(*results, strict=True):
         assert (reference - closed).norm() <= tolerance * reference.norm() + 1e-12
 
@@ -118,6 +139,6 @@ def test_the_closed_form_equals_double_backward(name: str, dtype: torch.dtype) -
     ids=lambda layer: type(layer).__name__,
 )
 def test_other_layers_take_the_reference(layer: nn.Module) -> None:
-    critic = nn.Sequential(layer, nn.Flatten(), nn.LazyLinear(1), nn.Flatten(0))
+    critic = critic_of([layer], [nn.Flatten(), nn.LazyLinear(1), nn.Flatten(0)])
     assert penalty.form_for(critic) == "double backward"
     assert penalty.input_gradient(critic, torch.randn(4, 3, 8, 8)).requires_grad

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT, TINY, Run, run
 
@@ -19,7 +20,7 @@ from torch import distributed as dist
 from torch import nn
 
 from train.config import load_config
-from train.data import Dataset
+from train.data import Dataset, LabelGroup, Labels
 from train.run import checkpoint
 from train.run.log import METRICS, SESSIONS, read_rows
 from train.step.processes import ALONE, Group, join, leave, parts
@@ -35,14 +36,23 @@ CASES = {
     "wgan-gp, double backward": ("wgan-gp-64", ["critic.norm=instance"]),
     "BatchNorm on both sides": ("dcgan-anime64", ["label_noise=0.3"]),
     "R1 and R2, augmented": ("r3gan-64", ["augment=['color', 'translation', 'cutout']"]),
+    "labels": ("wgan-gp-64", ["labels=['*']"]),
+    "labels, relativistic, BatchNorm on both sides": ("rgan-anime64", ["labels=['*']"]),
 }
+
+
+def coloured(count: int) -> Labels:
+    """Labels of so many images; every third is unknown."""
+    group = LabelGroup(name="colour", classes=("blue", "red"), counts=(0, 0), unknown=0)
+    return Labels((group,), (np.arange(count)[:, None] % 3 - 1).astype(np.int16))
 
 
 def gradients(preset: str, settings: list[str], data: Path, group: Group = ALONE) -> dict[str, torch.Tensor]:
     """The gradients of a critic and a generator step, and the average's weights after one more round."""
     device = torch.device("cpu")
     config = load_config(preset, [*SMALL, *settings])
-    trainer = Trainer(config, Dataset.open(data).images, device=device, precision="fp32", group=group)
+    images = Dataset.open(data).images
+    trainer = Trainer(config, images, device=device, precision="fp32", group=group, labels=coloured(len(images)))
     values = {}
     trainer.critic_step(0)
     trainer.generator_step(0)

@@ -376,7 +376,7 @@ def break_at(session: TrainingSession, step: int, monkeypatch: pytest.MonkeyPatc
         if session.trainer.step == step - 1 and len(scales) < times:
             scales.append(session.trainer.lr_scale)
             with torch.no_grad():
-                session.trainer.critic[-2].bias.fill_(float("nan"))
+                session.trainer.critic.value[1].bias.fill_(float("nan"))
         return train_step()
 
     monkeypatch.setattr(session.trainer, "train_step", poisoned)
@@ -438,7 +438,7 @@ def test_a_stuck_critic_raises_an_alarm(tiny_data: Path, tmp_path: Path, caplog:
         session = start_run(tmp_path / name, tiny_data, config, place=HERE, limits=Limits(steps=22, log_every=1))
         if stuck:
             with torch.no_grad():  # it has its bias for every image
-                session.trainer.critic[-2].weight.zero_()
+                session.trainer.critic.value[1].weight.zero_()
         assert session.fit() == "finished"
         alarms = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert [alarm.getMessage().startswith("the critic is stuck: for 20 rows") for alarm in alarms] == [True] * stuck

@@ -24,7 +24,7 @@ from train.errors import ConfigError, ExportError
 from train.extractors.tagger import training
 from train.extractors.tagger.export import build, prove, train_tagger
 from train.extractors.tagger.network import Tagger
-from train.extractors.tagger.tags import UNKNOWN, Labels, held_out, label, read_tags
+from train.extractors.tagger.tags import UNKNOWN, Labels, held_out, label
 
 
 @pytest.fixture(scope="module")
@@ -46,27 +46,6 @@ def trained(faces: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 # --- tags ---
-
-
-def test_tags_count_only_where_they_are_clear(tmp_path: Path) -> None:
-    table = tmp_path / "tags.tsv"
-    table.write_text(
-        "file\ttags\n1.jpg\tblonde long hair and purple eyes\n2.jpg\tblue red short hair\n"
-        "3.jpg\tblue long blue short hair and red eyes\n4.jpg\tbicolored eyes\n5.jpg\t\n",
-        encoding="utf-8",
-    )
-    assert read_tags(table) == {
-        "1.jpg": {"hair": "blonde", "length": "long", "eyes": "purple"},
-        "2.jpg": {"length": "short"},
-        "3.jpg": {"hair": "blue", "eyes": "red"},
-        "4.jpg": {"eyes": "bicolored"},
-        "5.jpg": {},
-    }
-    table.write_text("file\ttags\nwithout a tab\n", encoding="utf-8")
-    with pytest.raises(DataError, match="no tab in line 2"):
-        read_tags(table)
-    with pytest.raises(DataError, match="can't be read"):
-        read_tags(tmp_path / "none.tsv")
 
 
 def test_classes_are_numbered_by_name_and_rare_ones_left_out() -> None:

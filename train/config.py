@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from train.errors import ConfigError
 
+ALL_LABELS = "*"
 PRESETS = Path(__file__).parent / "presets"
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -106,6 +107,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ema: Fraction = 0.999  # decay at each generator step
     flip: bool = True  # mirror half of the real images
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()  # DiffAugment
+    labels: tuple[str, ...] = ()  # the groups of labels that both networks take; "*" is every group of the dataset
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     generator: GeneratorConfig = GeneratorConfig()
     critic: CriticConfig = CriticConfig()
@@ -202,13 +204,17 @@ def _check(config: Config) -> None:
             )
     if config.label_noise and config.objective != "dcgan":
         raise ConfigError(
-            f"label_noise is {config.label_noise} and must be 0 for {config.objective}, which has no labels: "
-            "leave it out, or take the objective dcgan"
+            f"label_noise is {config.label_noise} and must be 0 for {config.objective}, which has no labels of real "
+            "and fake: leave it out, or take the objective dcgan"
         )
     if config.gamma and config.objective == "wgan-gp":
         raise ConfigError(
             f"gamma is {config.gamma} and must be 0 for wgan-gp, whose penalty is lambda_gp: "
             "leave it out, or take another objective"
+        )
+    if ALL_LABELS in config.labels and len(config.labels) > 1:
+        raise ConfigError(
+            f"labels are {', '.join(config.labels)} and must be names of groups, or {ALL_LABELS} alone for all of them"
         )
     if config.batch_size % config.accumulate or config.batch_size == config.accumulate:
         raise ConfigError(

@@ -75,12 +75,12 @@ def fit(
     from train.run.open import Place, resume_run, start_run
     from train.run.session import Limits
     from train.step import processes
+    from train.step.devices import choose_device
 
     options.use_threads(threads)
-    where, bits = options.choose(device, precision)
-    group, where = processes.join(where)
+    group, where = processes.join(choose_device(device))
     ctx.call_on_close(processes.leave)
-    place = Place(where, bits, group, compiled)
+    place = Place(where, precision, group, compiled)
     limits = Limits(
         steps=steps,
         minutes=minutes,

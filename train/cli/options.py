@@ -28,7 +28,10 @@ device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="auto is a GPU where there is one."
 )
 precision = click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="bf16 is autocast."
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    help="bf16 is autocast; auto the quicker.",
 )
 threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
 

@@ -6,13 +6,15 @@ mnist:ROOT             the 60,000 training images of ROOT/MNIST/raw/
 celeba:ROOT            all aligned faces of ROOT/celeba/img_align_celeba/, or of the zip of that name
 
 The places are torchvision's own. Nothing is ever downloaded.
+
+Pictures in class folders, CIFAR-10 and MNIST have labels of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from PIL import Image
@@ -39,6 +41,9 @@ class Origin:
     channels: Channels = 3  # its own
     crop: str | None = None  # what `read` has cut away already
     ignored: int = 0  # files with another extension
+    names: Sequence[str] = ()  # of the files, as `read` yields them; () where they have none
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # its own: for each group each picture's class
+    labelled_by: str = ""  # what those labels are, in words
 
 
 def find(source: Path) -> Origin:
@@ -55,23 +60,44 @@ def find(source: Path) -> Origin:
         published = ", ".join(f"{name}:ROOT" for name in _PUBLISHED)
         raise DataError(f"{source} does not exist: name a folder or a zip file of images, or one of {published}")
     pictures = Source(source)
-    return Origin(source.resolve().name, len(pictures), pictures.read, ignored=pictures.ignored)
+    return Origin(
+        source.resolve().name,
+        len(pictures),
+        pictures.read,
+        ignored=pictures.ignored,
+        names=pictures.names,
+        labels=_class_folders(pictures.names),
+        labelled_by="class folders",
+    )
+
+
+def _class_folders(names: Sequence[str]) -> dict[str, Sequence[str]]:
+    """The group `class`, if all pictures lie in folders of one depth: the last level on which these differ."""
+    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    if len({len(parts) for parts in folders}) != 1:
+        return {}
+    levels = zip(*folders, strict=True)
+    telling = [level for level in levels if len(set(level)) > 1]
+    return {"class": telling[-1]} if telling else {}
 
 
 def _cifar10(root: Path) -> Origin:
     # The files are pickles, CIFAR-10's own format. torchvision opens them only after their md5 has shown that
     # they are the published ones.
     how = f"unpack cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html in {root}"
-    return _training_images("CIFAR10", root, root / "cifar-10-batches-py", how, name="CIFAR-10", channels=3)
+    folder = root / "cifar-10-batches-py"
+    return _training_images("CIFAR10", root, folder, how, name="CIFAR-10", channels=3, group="class")
 
 
 def _mnist(root: Path) -> Origin:
     folder = root / "MNIST" / "raw"
     how = f"put the four files of https://ossci-datasets.s3.amazonaws.com/mnist/ into {folder}, and gunzip them"
-    return _training_images("MNIST", root, folder, how, name="MNIST", channels=1)
+    return _training_images("MNIST", root, folder, how, name="MNIST", channels=1, group="digit")
 
 
-def _training_images(kind: str, root: Path, folder: Path, how: str, *, name: str, channels: Channels) -> Origin:
+def _training_images(
+    kind: str, root: Path, folder: Path, how: str, *, name: str, channels: Channels, group: str
+) -> Origin:
     """The training half of a dataset that torchvision reads."""
     if not folder.is_dir():
         raise DataError(f"{name} was looked for in {folder}, which is not there: {how}")
@@ -84,17 +110,20 @@ def _training_images(kind: str, root: Path, folder: Path, how: str, *, name: str
     # torchvision has no error of its own: a file that is missing or cut off raises one of many kinds.
     except Exception as error:
         raise DataError(f"{name} in {folder} is incomplete or damaged: {how}") from error
+    numbers = [int(number) for number in dataset.targets]
     return Origin(
         f"{name}, training images",
         len(dataset),
         lambda: (dataset[k][0] for k in range(len(dataset))),
         channels=channels,
+        labels={group: [str(number) if group == "digit" else dataset.classes[number] for number in numbers]},
+        labelled_by=f"{name}'s own",
     )
 
 
 def _celeba(root: Path) -> Origin:
-    # Not through torchvision: it wants the five lists of labels too, and the pictures unpacked. A generator without
-    # labels needs neither, and takes every face, as the literature does.
+    # Not through torchvision: it wants the five lists of attributes too, and the pictures unpacked. Neither is
+    # needed here, and every face is taken, as the literature does.
     name = "img_align_celeba"
     places = [folder / file for folder in (root / "celeba", root) for file in (name, f"{name}.zip")]
     if root.stem == name:
@@ -120,7 +149,14 @@ def _celeba(root: Path) -> Origin:
                 )
             yield picture.crop(_CELEBA_BOX)
 
-    return Origin("CelebA, aligned, all images", len(pictures), read, crop=_CELEBA_CROP, ignored=pictures.ignored)
+    return Origin(
+        "CelebA, aligned, all images",
+        len(pictures),
+        read,
+        crop=_CELEBA_CROP,
+        ignored=pictures.ignored,
+        names=pictures.names,
+    )
 
 
 _PUBLISHED: dict[str, Callable[[Path], Origin]] = {"cifar10": _cifar10, "mnist": _mnist, "celeba": _celeba}

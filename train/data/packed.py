@@ -1,25 +1,32 @@
-"""The packed dataset: one uint8 array with a hash and a card, and how it is made."""
+"""The packed dataset: one uint8 array with a hash and a card, labels where there are any, and how it is made."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import msgspec
 import numpy as np
 from PIL import Image, ImageOps
 
-from animegen.errors import DataError
+from animegen.errors import DataError, UsageError
 from animegen.files import replacing_folder
 from animegen.images.sets import DATASET_FORMAT, open_dataset, pixel_hash
 from animegen.images.sources import Broken
 from animegen.images.stills import Images
 from animegen.progress import track
+from animegen.quality.extractors import Extractor
+from train.data import filling as filler
 from train.data import origins
+from train.data.filling import Filling
+from train.data.labels import RARE, LabelGroup, Labels
 from train.data.origins import Channels, Origin
+from train.data.tags import LabelTable
 
 logger = logging.getLogger(__name__)
 
@@ -41,87 +48,185 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str  # of the shape and the pixels, so the same pictures have the same hash wherever they lie
     broken: list[str]  # files that had a picture's extension and could not be decoded
     ignored: int  # files with another extension
+    labels: tuple[LabelGroup, ...] = ()
+    labels_sha256: str = ""  # of the shape and the values of labels.npy
+    labelled_by: str = ""  # the table's name, or the kind of the source's own labels
+    filling: Filling | None = None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A packed dataset: its card, and uint8 images [count, size, size, channels] mapped from the disk."""
+    """A packed dataset.
+
+    Attributes:
+        card: what it holds.
+        images: uint8 [count, size, size, channels], mapped from the disk.
+        labels: of each image; None where the dataset has none.
+    """
 
     card: DatasetCard
     images: Images
+    labels: Labels | None = None
 
     @classmethod
     def open(cls, path: Path) -> Dataset:
         """Map a folder that `prepare` wrote, and check it against its card.
 
         Raises:
-            DataError: no dataset, or one whose pixels are not those that its card speaks of.
+            DataError: no dataset, or one whose pixels or labels are not those that its card speaks of.
         """
         packed = open_dataset(path)
         try:
-            return cls(msgspec.convert(packed.card, DatasetCard), packed.images)
+            card = msgspec.convert(packed.card, DatasetCard)
         except msgspec.ValidationError as error:
             raise DataError(f"{path} has a dataset.json that can't be read ({error}): prepare it again") from error
+        labels = Labels.open(path, card.labels, card.labels_sha256) if card.labels else None
+        if labels is not None and len(labels.values) != card.count:
+            raise DataError(
+                f"{path} is damaged: it has {card.count} images and {len(labels.values)} labels; prepare it again"
+            )
+        return cls(card, packed.images, labels)
 
 
-def prepare(source: Path, out: Path, *, size: int, channels: Channels | None = None) -> DatasetCard:
-    """Decode, crop and resize every picture of `source`, and write them to the new folder `out`.
+@dataclass(frozen=True)
+class _Packed:
+    """What became of an origin's files."""
 
-    `source` is a folder, a zip or a published dataset, as `origins` tells; `channels` are by default its own.
-    Memory stays constant, but for a published dataset that torchvision holds as a whole. The same pictures give the
-    same hash, whatever the file system's order. It is tracked as the job `prepare`, a step a file.
+    kept: list[bool]  # each of them: whether it could be decoded
+    broken: list[str]
+    fits: bool  # no picture had to be cropped or resized
+
+
+def prepare(
+    source: Path,
+    out: Path,
+    *,
+    size: int,
+    channels: Channels | None = None,
+    labels: Path | Literal["own", "none"] = "own",
+    fill: Extractor | str | Path | None = None,
+) -> DatasetCard:
+    """Decode, crop and resize every picture of `source`, and write them and their labels to the new folder `out`.
+
+    `source` is a folder, a zip or a published dataset, as `origins` tells; `channels` are by default its own. Labels
+    are the source's own (class folders, or those of a published dataset), or those of a table; `fill` is an extractor
+    that names those which are unknown, where it is sure. Memory stays constant, but for labels and for a published
+    dataset that torchvision holds as a whole. The same pictures give the same hash, whatever the file system's order.
+    It is tracked as the job `prepare`, a step a file, and then as `fill`.
 
     Raises:
-        DataError: no source, or no picture in it that can be decoded.
+        DataError: no source, or no picture in it that can be decoded; a table that can't be read or has no labels of
+            these pictures; an extractor that names none of their classes.
+        UsageError: a table for pictures without file names, or something to fill where there are no labels.
         MissingPackageError: a published dataset that needs torchvision.
+        ModelError, DeviceError: as `Extractor.load`.
         OutputError: `out` already holds something or can't be written; nothing is left behind.
     """
     origin = origins.find(source)
     if not origin.count:
         raise DataError(f"{source} holds no images ({origin.ignored} other files): name a folder or a zip of images")
     channels = channels or origin.channels
-    broken: list[str] = []
-    count = 0
-    fits = True  # no picture had to be cropped or resized
-    advance = track("prepare", origin.count)
+    named, labelled_by = _named(origin, source, labels)
+    extractor = _filler(fill, named, source)
     with replacing_folder(out) as folder:
-        with (folder / "images.npy").open("wb") as file:
-            _write_header(file, (0, size, size, channels))
-            for picture in origin.read():
-                if isinstance(picture, Broken):
-                    broken.append(picture.name)
-                else:
-                    fits = fits and picture.size == (size, size)
-                    converted = picture.convert("L" if channels == 1 else "RGB")
-                    square = ImageOps.fit(converted, (size, size), Image.Resampling.LANCZOS)
-                    file.write(square.tobytes())
-                    count += 1
-                advance()
-            if count == 0:
-                raise DataError(f"{source} holds no image that can be decoded: all {len(broken)} files are broken")
-            # numpy leaves room in the header for the first axis to grow, so the pixels stay where they are.
-            file.seek(0)
-            _write_header(file, (count, size, size, channels))
-            file.flush()
-            os.fsync(file.fileno())
+        packed = _pack(origin, source, folder / "images.npy", size, channels)
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        numbered = Labels.of({group: list(compress(names, packed.kept)) for group, names in named.items()})
+        if numbered is None and isinstance(labels, Path):
+            raise DataError(f"{labels} gives these pictures no group with two classes of two images or more: add rows")
+        filling = None
+        if numbered is not None and extractor is not None:
+            numbered, filling = filler.fill(numbered, images, extractor)
         card = DatasetCard(
             format=DATASET_FORMAT,
-            count=count,
+            count=len(images),
             size=size,
             channels=channels,
-            resize=_rule(origin, size, channels, fits=fits),
+            resize=_rule(origin, size, channels, fits=packed.fits),
             source=origin.name,
-            sha256=pixel_hash(np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)),
-            broken=broken,
+            sha256=pixel_hash(images),
+            broken=packed.broken,
             ignored=origin.ignored,
+            labels=numbered.groups if numbered else (),
+            labels_sha256=numbered.sha256() if numbered else "",
+            labelled_by=labelled_by if numbered else "",
+            filling=filling,
         )
+        if numbered is not None:
+            numbered.save(folder)
         (folder / "dataset.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
+    _report(card)
+    return card
+
+
+def _named(
+    origin: Origin, source: Path, labels: Path | Literal["own", "none"]
+) -> tuple[Mapping[str, Sequence[str]], str]:
+    """For each group the class of each file of the origin, and who says so."""
+    if labels == "own":
+        return origin.labels, origin.labelled_by
+    if labels == "none":
+        return {}, ""
+    if not origin.names:
+        raise UsageError(
+            f"{source} has no file names to look up in {labels}: leave --labels out, it has its own labels"
+        )
+    return LabelTable.read(labels).look_up(origin.names), labels.name
+
+
+def _filler(fill: Extractor | str | Path | None, named: Mapping[str, Sequence[str]], source: Path) -> Extractor | None:
+    """The extractor that is asked for; before hours of decoding it is sure that it has something to name."""
+    if fill is None:
+        return None
+    if not named:
+        raise UsageError(f"{source} has no labels, so there are no classes to fill: name a table with --labels")
+    extractor = Extractor.of(fill)
+    filler.check(extractor, {group: set(names) for group, names in named.items()})
+    return extractor
+
+
+def _pack(origin: Origin, source: Path, out: Path, size: int, channels: Channels) -> _Packed:
+    """Write the pixels of every picture that can be decoded, one after the other."""
+    kept: list[bool] = []
+    broken: list[str] = []
+    fits = True
+    advance = track("prepare", origin.count)
+    with out.open("wb") as file:
+        _write_header(file, (0, size, size, channels))
+        for picture in origin.read():
+            kept.append(not isinstance(picture, Broken))
+            if isinstance(picture, Broken):
+                broken.append(picture.name)
+            else:
+                fits = fits and picture.size == (size, size)
+                converted = picture.convert("L" if channels == 1 else "RGB")
+                square = ImageOps.fit(converted, (size, size), Image.Resampling.LANCZOS)
+                file.write(square.tobytes())
+            advance()
+        if not any(kept):
+            raise DataError(f"{source} holds no image that can be decoded: all {len(broken)} files are broken")
+        # numpy leaves room in the header for the first axis to grow, so the pixels stay where they are.
+        file.seek(0)
+        _write_header(file, (sum(kept), size, size, channels))
+        file.flush()
+        os.fsync(file.fileno())
+    return _Packed(kept, broken, fits)
+
+
+def _report(card: DatasetCard) -> None:
+    """Log what a person should know of a new dataset."""
     if card.ignored:
         logger.info("%d files with another extension were left out", card.ignored)
-    if broken:
-        more = f" and {len(broken) - _BROKEN_SHOWN} more" if len(broken) > _BROKEN_SHOWN else ""
-        logger.warning("%d broken files were skipped: %s%s", len(broken), ", ".join(broken[:_BROKEN_SHOWN]), more)
-    return card
+    if card.broken:
+        more = f" and {len(card.broken) - _BROKEN_SHOWN} more" if len(card.broken) > _BROKEN_SHOWN else ""
+        shown = ", ".join(card.broken[:_BROKEN_SHOWN])
+        logger.warning("%d broken files were skipped: %s%s", len(card.broken), shown, more)
+    if rare := {group.name: names for group in card.labels if (names := group.rare())}:
+        words = "; ".join(f"{name}: {', '.join(names)}" for name, names in rare.items())
+        logger.info("rare, with fewer than %d images: %s", RARE, words)
+    if card.filling is not None:
+        words = ", ".join(f"{group.name} {group.filled / card.count:.1%}" for group in card.labels)
+        logger.info("filled by %s, of all images: %s", card.filling.extractor, words)
 
 
 def _rule(origin: Origin, size: int, channels: Channels, *, fits: bool) -> str:

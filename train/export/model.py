@@ -18,6 +18,7 @@ from animegen.model.card import ModelCard
 from animegen.quality.evaluation import evaluate
 from animegen.runtime import Session
 from train.config import Config, differences, to_mapping
+from train.errors import ExportError
 from train.export import onnx_graph
 from train.export.graph import ExportGraph, directions, set_standing_statistics
 from train.export.proof import Weights, prove
@@ -46,12 +47,18 @@ def export(
         CheckpointError: no checkpoint, or a damaged one.
         ConfigError: `out` has another extension than .onnx.
         DataError: the monitor's reference is of another size, or `data` can't be read.
-        ExportError: ONNX Runtime's images differ from torch's by more than the proof allows; nothing is written.
+        ExportError: the generator takes labels, or ONNX Runtime's images differ from torch's by more than the proof
+            allows; nothing is written.
         OutputError: `out` can't be written.
     """
     onnx_graph.check_target(out)
     source = checkpoint.of(run)
     generator, saved = checkpoint.load_generator(source)
+    if saved.labels:
+        raise ExportError(
+            f"{source} takes the labels {', '.join(group.name for group in saved.labels)} and must take none: "
+            "a model file has no input for them"
+        )
     if monitor is not None:
         monitor.check_size(saved.config.size)
     set_standing_statistics(generator, seed=saved.config.seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -17,8 +19,11 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def initial_networks(config: Config) -> tuple[Generator, Critic]:
-    """Generator and critic with the weights that `config.seed` names, on the CPU; the global random state is kept."""
+def initial_networks(config: Config, classes: Sequence[int] = ()) -> tuple[Generator, Critic]:
+    """Generator and critic with the weights that `config.seed` names, on the CPU; the global random state is kept.
+
+    `classes` are those of each group of labels that both take.
+    """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
-        return Generator(config), Critic(config)
+        return Generator(config, classes), Critic(config, classes)

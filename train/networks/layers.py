@@ -88,6 +88,13 @@ def init_generator(layer: nn.Module, *, normed: bool, slope: float) -> None:
         nn.init.zeros_(layer.bias)
 
 
+@torch.no_grad()
+def init_label_inputs(first: nn.Linear | nn.ConvTranspose2d, z_dim: int, groups: int) -> None:
+    """Let the labels say as much as the latent at the start: a single 1 in each group beside z_dim normal values."""
+    weight = first.weight if isinstance(first, nn.ConvTranspose2d) else first.weight.T  # inputs first
+    weight[z_dim:].mul_(math.sqrt(z_dim / groups))
+
+
 def init_critic(layer: nn.Module, *, normed: bool, slope: float) -> None:
     """Draw a critic's layer its first weights."""
     if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -100,3 +107,12 @@ def init_critic(layer: nn.Module, *, normed: bool, slope: float) -> None:
     elif isinstance(layer, nn.BatchNorm2d):
         nn.init.normal_(layer.weight, mean=1, std=0.02)
         nn.init.zeros_(layer.bias)
+
+
+def init_projection(layer: nn.Linear, inputs: int, groups: int, *, normed: bool, slope: float) -> None:
+    """Draw a critic's projection weights of the size of those of its value, which has so many `inputs`.
+
+    Each group of labels picks one of them for a channel.
+    """
+    std = 0.02 if normed else nn.init.calculate_gain("leaky_relu", slope) / math.sqrt(inputs)
+    nn.init.normal_(layer.weight, std=std / math.sqrt(groups))

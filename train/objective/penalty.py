@@ -5,6 +5,9 @@ convolutions, linear layers and piecewise-linear activations, ∇D(x̂) is itsel
 from the last to the first, with each activation's slope, 1 or `negative_slope`, in between. The slopes are
 constant almost everywhere, so ordinary autograd through that chain gives the penalty's exact weight gradients. A
 residual block is two such chains side by side, of which one is the identity.
+
+A critic's head is linear in its features h, with labels too: the gradient of D(x, y) = value(h) + Σ_c (V y)_c · Σ h_c
+by h is that of `value`, and (V y)_c more at every place of channel c.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.networks.critic import Critic
 from train.networks.layers import Residual
 
 Form = Literal["closed form", "double backward"]
@@ -40,36 +44,40 @@ def zero_centred_penalty(gradient: Tensor) -> Tensor:
     return (gradient.float().flatten(1) ** 2).sum(1).mean()
 
 
-def form_for(critic: nn.Module) -> Form:
+def form_for(critic: Critic) -> Form:
     """Which form `input_gradient` uses for this critic."""
-    chain = isinstance(critic, nn.Sequential) and all(_can_reverse(layer) for layer in critic)
-    return "closed form" if chain else "double backward"
+    head = [*critic.value, *([] if critic.projection is None else [critic.projection])]
+    return "closed form" if all(_can_reverse(layer) for layer in (*critic.features, *head)) else "double backward"
 
 
-def input_gradient(critic: nn.Module, x: Tensor) -> Tensor:
-    """∇ₓ ΣD(x): the shape of `x`, differentiable by the critic's weights, by the form that `form_for` names."""
+def input_gradient(critic: Critic, x: Tensor, labels: Tensor | None = None) -> Tensor:
+    """∇ₓ ΣD(x, y): the shape of `x`, differentiable by the critic's weights, by the form that `form_for` names."""
     if form_for(critic) == "closed form":
-        return closed_form(critic, x)
-    return double_backward(critic, x)
+        return closed_form(critic, x, labels)
+    return double_backward(critic, x, labels)
 
 
-def double_backward(critic: nn.Module, x: Tensor) -> Tensor:
+def double_backward(critic: Critic, x: Tensor, labels: Tensor | None = None) -> Tensor:
     """The reference: autograd's gradient, kept differentiable."""
     x = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(critic(x, labels).sum(), x, create_graph=True)
     # A compiled critic of some torch versions loses the second graph, and the penalty trains nothing.
     if not gradient.requires_grad:
         raise RuntimeError("the critic's input gradient can't be differentiated again: is the critic compiled?")
     return gradient
 
 
-def closed_form(critic: nn.Module, x: Tensor) -> Tensor:
+def closed_form(critic: Critic, x: Tensor, labels: Tensor | None = None) -> Tensor:
     """The same gradient from the transposed chain; needs a critic for which `form_for` says "closed form"."""
-    assert isinstance(critic, nn.Sequential)
     with torch.no_grad():
-        values, backwards = _chain(critic, x)
+        h, to_images = _chain(critic.features, x)
+        values, to_features = _chain(critic.value, h)
         ones = torch.ones_like(values)
-    return backwards(ones)
+    gradient = to_features(ones)
+    if critic.projection is not None:
+        assert labels is not None
+        gradient = gradient + critic.projection(labels)[:, :, None, None]
+    return to_images(gradient)
 
 
 Backwards = Callable[[Tensor], Tensor]

@@ -100,15 +100,15 @@ def _result(recipe: Recipe, folder: Path, monitor: Monitor | None, place: Place)
     file = folder / SCORE
     score: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if {key: score.get(key) for key in terms} != terms:
-        score = {**terms, **_score(_generator(folder, place), monitor)}
+        score = {**terms, **_score(_generator(folder, place), card, monitor)}
         with replacing(file) as temporary:
             temporary.write_text(json.dumps(score), encoding="utf-8")
         logger.info(f"{folder.name}: FID {score['fid']:.4g}, KID {score['kid']:.3g}")
     return Result(recipe, folder, card, score)
 
 
-def _score(generator: Generator, monitor: Monitor) -> dict[str, float]:
-    real, fake = monitor.reference, monitor.measure(generator)
+def _score(generator: Generator, card: checkpoint.CheckpointCard, monitor: Monitor) -> dict[str, float]:
+    real, fake = monitor.reference, monitor.measure(generator, card.labels)
     neighbours = manifold(real.sample[:_PAIRS], fake.sample[:_PAIRS])
     return {
         "fid": real.distance(fake),
@@ -159,7 +159,7 @@ def _draw_grids(results: Sequence[Result], out: Path, place: Place) -> None:
     """The images of seeds 0 to 31 of each recipe's first run, one strip under the other."""
     figure = Figure(figsize=(10, 1.75 * len(results)), layout="constrained")
     for axes, result in zip(np.atleast_1d(figure.subplots(len(results), 1)), results, strict=True):
-        images = np.concatenate(list(generated(_generator(result.folder, place), _SHOWN)))
+        images = np.concatenate(list(generated(_generator(result.folder, place), _SHOWN, result.card.labels)))
         axes.imshow(stills.grid(images, _ACROSS), interpolation="nearest")
         axes.set_axis_off()
         fid = f", FID {result.score['fid']:.4g}" if result.score else ""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from animegen.files import replacing, sha256
 from train.config import Config, differences
+from train.data import DatasetCard, LabelGroup
 from train.errors import CheckpointError
 from train.networks import Generator
 from train.step.devices import Precision
@@ -61,6 +64,13 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 1
     fid: dict[str, Any] | None = None  # of the generator in the file, where it was measured, with its protocol
     earlier: tuple[EarlierRun, ...] = ()  # the runs that it started from, oldest first
+    labels: tuple[LabelGroup, ...] = ()  # those that the networks take
+    labels_sha256: str = ""  # of all labels of the dataset, where some are taken
+
+    @property
+    def classes(self) -> list[int]:
+        """How many classes each group of labels has."""
+        return [len(group.classes) for group in self.labels]
 
 
 def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
@@ -112,15 +122,20 @@ def read_card(path: Path) -> CheckpointCard:
         ) from error
 
 
-def check_same(card: CheckpointCard, config: Config, data_sha256: str) -> None:
+def check_same(card: CheckpointCard, config: Config, data: DatasetCard) -> None:
     """Refuse to continue a run as another one.
 
     Raises:
-        CheckpointError: the configuration or the data differs; every difference is listed.
+        CheckpointError: the configuration, the data or its labels differ; every difference is listed.
     """
     changes = differences(card.config, config)
-    if card.data_sha256 != data_sha256:
-        changes.append(f"data: sha256 {card.data_sha256[:12]}… ({card.data_source}) → {data_sha256[:12]}…")
+    if card.data_sha256 != data.sha256:
+        changes.append(f"data: sha256 {card.data_sha256[:12]}… ({card.data_source}) → {data.sha256[:12]}…")
+    if card.labels and (card.labels_sha256 != data.labels_sha256 or not set(card.labels) <= set(data.labels)):
+        changes.append(
+            f"labels: {_in_words(card.labels)}, sha256 {card.labels_sha256[:12]}… → {_in_words(data.labels)}, "
+            f"sha256 {data.labels_sha256[:12]}…"
+        )
     if changes:
         raise CheckpointError(
             f"the run was started with another configuration: {'; '.join(changes)}. "
@@ -146,9 +161,16 @@ def start_from(path: Path, trainer: Trainer) -> tuple[EarlierRun, ...]:
     """Give a new run's trainer the networks, moving average and moments in the file, and return the runs before it.
 
     Raises:
-        CheckpointError: as `read_card`, or the networks or optimisers are not those of the trainer's configuration.
+        CheckpointError: as `read_card`, or the networks, labels or optimisers are not those of the trainer.
     """
     card = read_card(path)
+    before, now = ([(group.name, group.classes) for group in groups] for groups in (card.labels, trainer.label_groups))
+    if before != now:
+        raise CheckpointError(
+            f"{path} takes the labels {_in_words(card.labels)} and must take those of this run, "
+            f"{_in_words(trainer.label_groups)}, with the same classes: change labels or the data, "
+            "or start from random weights"
+        )
     _load(path, trainer)
     trainer.images_before = card.images_seen
     last = EarlierRun(
@@ -171,7 +193,7 @@ def load_generator(path: Path) -> tuple[Generator, CheckpointCard]:
         CheckpointError: as `read_card`, or the tensors are not those of its configuration.
     """
     card = read_card(path)
-    generator = Generator(card.config)
+    generator = Generator(card.config, card.classes)
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118 (not a dictionary)
         weights = {name.removeprefix("ema."): file.get_tensor(name) for name in names}
@@ -207,7 +229,7 @@ def code_revision() -> str:
 def _load(path: Path, trainer: Trainer) -> None:
     """Every tensor of the file into the trainer."""
     with safe_open(path, "pt") as file:
-        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+        saved = {_renamed(name, trainer): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
     _make_moments(trainer)
     wanted = _tensors(trainer, contiguous=False)
     if saved.keys() != wanted.keys() or any(saved[name].shape != wanted[name].shape for name in saved):
@@ -218,6 +240,19 @@ def _load(path: Path, trainer: Trainer) -> None:
     with torch.no_grad():
         for name, value in wanted.items():
             value.copy_(saved[name])
+
+
+def _renamed(name: str, trainer: Trainer) -> str:
+    """The name of a tensor today: a critic without labels was a single chain up to commit 86d8b6a."""
+    if (match := re.fullmatch(r"critic\.(\d+)\.(.+)", name)) is None:
+        return name
+    place, first = int(match[1]), len(trainer.critic.features)
+    chain = f"features.{place}" if place < first else f"value.{place - first}"
+    return f"critic.{chain}.{match[2]}"
+
+
+def _in_words(groups: Sequence[LabelGroup]) -> str:
+    return ", ".join(f"{group.name} ({len(group.classes)} classes)" for group in groups) or "none"
 
 
 def _tensors(trainer: Trainer, *, contiguous: bool = True) -> dict[str, Tensor]:

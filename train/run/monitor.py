@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from animegen.images.sets import ImageSet
 from animegen.quality.extractors import Extractor
 from animegen.quality.measure import measure
 from animegen.quality.reference import Reference
+from train.data import LabelGroup
 from train.networks import Generator
 from train.run.samples import generated
 
@@ -47,8 +49,8 @@ class Monitor:
                 f"{wanted}, as the run's images: make one of that size with animegen stats"
             )
 
-    def measure(self, generator: Generator) -> Reference:
-        """The statistics of the images of seeds 0 to count − 1.
+    def measure(self, generator: Generator, groups: Sequence[LabelGroup] = ()) -> Reference:
+        """The statistics of the images of seeds 0 to count − 1; `groups` are those of the labels that it takes.
 
         Raises:
             DataError: the reference was measured otherwise.
@@ -58,19 +60,19 @@ class Monitor:
             count=self.count,
             rule="as generated",
             names=(),
-            read=lambda: generated(generator, self.count),
+            read=lambda: generated(generator, self.count, groups),
         )
         return measure(images, self.extractor, against=self.reference)
 
-    def score(self, generator: Generator) -> dict[str, Any]:
-        """The FID of the images of seeds 0 to count − 1, with its protocol.
+    def score(self, generator: Generator, groups: Sequence[LabelGroup] = ()) -> dict[str, Any]:
+        """The FID of the images that `measure` measures, with its protocol.
 
         Raises:
             DataError: as `measure`.
         """
         protocol = self.reference.protocol
         return {
-            "fid": self.reference.distance(self.measure(generator)),
+            "fid": self.reference.distance(self.measure(generator, groups)),
             "count": self.count,
             "extractor": protocol.extractor,
             "extractor_sha256": protocol.extractor_sha256,

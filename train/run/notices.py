@@ -32,6 +32,12 @@ def describe(
         f"generator {parameter_count(trainer.generator):,} and critic "
         f"{parameter_count(trainer.critic):,} weights; {data.count:,} images from {data.source}"
     ]
+    if trainer.label_groups:
+        groups = ", ".join(
+            f"{group.name} ({len(group.classes)} classes, {group.unknown:,} images unknown)"
+            for group in trainer.label_groups
+        )
+        lines.append(f"labels: {groups}")
     if processes > 1:
         lines.append(f"{processes} processes, each with {config.batch_size // processes} images of a batch")
     if resumed is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -12,35 +13,52 @@ from animegen.files import check_parent
 from train.config import Config
 from train.data import Dataset
 from train.run import checkpoint
+from train.run.checkpoint import CheckpointCard
 from train.run.monitor import Monitor
 from train.run.session import Limits, TrainingSession
-from train.step.devices import Precision
+from train.step.devices import Precision, choose_precision, device_name
+from train.step.precision import quicker
 from train.step.processes import ALONE, Group
 from train.step.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a session computes, and with how many bits; `compiled` fuses the networks' kernels."""
+    """Where a session computes, and with how many bits; `compiled` fuses the networks' kernels.
+
+    The precision `auto` is that of the run that is resumed, if it was on such a device; else a GPU's own, or the one
+    that is quicker on this CPU.
+    """
 
     device: torch.device
-    precision: Precision
+    precision: Precision | Literal["auto"]
     group: Group = ALONE
     compiled: bool = False
 
-    def trainer(self, config: Config, dataset: Dataset) -> Trainer:
+    def trainer(self, config: Config, dataset: Dataset, resumed: CheckpointCard | None = None) -> Trainer:
         """A trainer here, in the state before its first step.
 
         Raises:
             UsageError, DataError: as `Trainer`.
         """
-        return Trainer(
-            config,
-            dataset.images,
-            device=self.device,
-            precision=self.precision,
-            group=self.group,
-            compiled=self.compiled,
+
+        def build(precision: Precision) -> Trainer:
+            return Trainer(
+                config,
+                dataset.images,
+                device=self.device,
+                precision=precision,
+                group=self.group,
+                compiled=self.compiled,
+                labels=dataset.labels,
+            )
+
+        if self.precision != "auto":
+            return build(self.precision)
+        if resumed is not None and resumed.device == device_name(self.device):
+            return build(resumed.precision)
+        return build(
+            quicker(build, self.device) if self.device.type == "cpu" else choose_precision("auto", self.device)
         )
 
 
@@ -61,7 +79,8 @@ def start_run(
 
     Raises:
         CheckpointError: a start that is missing, damaged, or has other networks or optimisers.
-        DataError: no dataset, or one that doesn't fit the configuration; a reference of another size.
+        DataError: no dataset, or one of another size or without the labels that are taken; a reference of another
+            size.
         OutputError: the folder holds a run already, or can't be made.
         UsageError: what `Trainer` refuses.
     """
@@ -96,9 +115,9 @@ def resume_run(
     resumed = checkpoint.read_card(saved)
     config = config or resumed.config
     dataset = Dataset.open(data)
-    checkpoint.check_same(resumed, config, dataset.card.sha256)
+    checkpoint.check_same(resumed, config, dataset.card)
     _check_sizes(config, data, dataset, monitor)
-    trainer = place.trainer(config, dataset)
+    trainer = place.trainer(config, dataset, resumed)
     checkpoint.restore(saved, trainer)
     return TrainingSession(trainer, dataset, run, limits, resumed, monitor, resumed.earlier)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from animegen import latents
+from animegen import labels, latents
 from animegen.images import stills
 from animegen.images.stills import Images
+from train.data import LabelGroup
 from train.networks import Generator
 from train.step.pixels import to_uint8
 
@@ -19,21 +20,28 @@ _BATCH = 64
 
 
 @torch.no_grad()
-def generated(generator: Generator, count: int) -> Iterator[Images]:
-    """The images of seeds 0 to count − 1 in batches: uint8 [N, H, W, C]."""
+def generated(generator: Generator, count: int, groups: Sequence[LabelGroup] = ()) -> Iterator[Images]:
+    """The images of seeds 0 to count − 1 in batches: uint8 [N, H, W, C].
+
+    `groups` are those of the labels that the generator takes; each seed names its own, as in a model file.
+    """
     device = next(generator.parameters()).device
+    described = [labels.LabelGroup(group.name, group.classes, group.counts) for group in groups]
     for start in range(0, count, _BATCH):
-        z = torch.from_numpy(latents.from_seeds(range(start, min(start + _BATCH, count)), generator.z_dim))
-        yield to_uint8(generator(z.to(device)))
+        seeds = range(start, min(start + _BATCH, count))
+        inputs = [latents.from_seeds(seeds, generator.z_dim)]
+        if described:
+            inputs.append(labels.draw_labels(seeds, generator.z_dim, described))
+        yield to_uint8(generator(*(torch.from_numpy(values).to(device) for values in inputs)))
 
 
-def save_grid(run: Path, generator: Generator, step: int) -> None:
+def save_grid(run: Path, generator: Generator, step: int, groups: Sequence[LabelGroup] = ()) -> None:
     """Write the grid of a step into the run's folder.
 
     Raises:
         OutputError: it can't be written.
     """
-    (images,) = generated(generator, _IMAGES)
+    (images,) = generated(generator, _IMAGES, groups)
     stills.save_image(stills.grid(images), run / FOLDER / f"step{step:08d}.png")
 
 

@@ -140,6 +140,8 @@ class TrainingSession:
             processes=trainer.group.world,
             fid=fid,
             earlier=self.earlier,
+            labels=trainer.label_groups,
+            labels_sha256=data.labels_sha256 if trainer.label_groups else "",
         )
         if trainer.group.leads:
             checkpoint.save(self.run / name, trainer, card)
@@ -208,7 +210,7 @@ class TrainingSession:
         """Measure the EMA generator, and keep its checkpoint if it is the best so far."""
         trainer, best, score = self.trainer, "", {}
         if trainer.group.leads:
-            score = monitor.score(trainer.ema)
+            score = monitor.score(trainer.ema, trainer.label_groups)
             before = min((row["fid"] for row in read_rows(self.run / SCORES)), default=math.inf)
             log.write(SCORES, {"step": trainer.step, "images_seen": trainer.images_seen, **score})
             logger.info(f"step {trainer.step}: FID {score['fid']:.4g} ({score['extractor']}, {score['count']} images)")
@@ -217,8 +219,9 @@ class TrainingSession:
             self.save(BEST, fid=score)
 
     def _save_samples(self) -> None:
-        if self.trainer.group.leads:
-            samples.save_grid(self.run, self.trainer.ema, self.trainer.step)
+        trainer = self.trainer
+        if trainer.group.leads:
+            samples.save_grid(self.run, trainer.ema, trainer.step, trainer.label_groups)
 
 
 class _Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Literal
 
 import torch
@@ -27,12 +28,23 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
 
 
 def choose_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """`auto` is bf16 where the hardware multiplies it: elsewhere it is emulated, and slower than fp32."""
+    """`auto` is bf16 where the hardware is known to gain by it: GPUs that multiply it, and CPUs with AMX.
+
+    With AVX512-BF16 alone it depends on the networks (docs/training.md), so a run times both: `step.precision`.
+    """
     if name != "auto":
         return name
+    gains = torch.cpu._is_amx_tile_supported() if device.type == "cpu" else multiplies_bf16(device)
+    return "bf16" if gains else "fp32"
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for bf16: elsewhere it is emulated, and slower than fp32."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if platform.machine() in {"x86_64", "AMD64"}:
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def device_name(device: torch.device) -> str:

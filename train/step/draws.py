@@ -8,6 +8,7 @@ number of processes. All is drawn on the CPU: arrays by name, with a row for eac
 | `rows` | int64 [N] | the real images, by their number in the dataset |
 | `mirrored` | bool [N] | which of them are mirrored |
 | `z` | float32 [N, z_dim] | the latents of the generated images |
+| `label_rows` | int64 [N] | of a generator step that has no `rows`: whose labels its images get; with `labels` |
 | `epsilon` | float32 [N] | ε of each x̂ = ε·x + (1−ε)·x̃, in [0, 1) |
 | `sign.real`, `sign.fake` | float32 [N] | −1 where the label of an image is flipped, else 1; with `label_noise` |
 | `real.…`, `fake.…` | as `augment.draw` has them | the augmentations of each side; with `augment` |
@@ -30,11 +31,15 @@ Arrays = dict[str, NDArray[Any]]
 # Each kind of draw has its own stream of the seed. A number never gets another meaning: old runs resume with it.
 _ORDER, _MIRROR = 1, 2
 _CRITIC_LATENTS, _EPSILON, _GENERATOR_LATENTS = 11, 12, 13
-_LABELS, _CRITIC_AUGMENT, _GENERATOR_AUGMENT = 14, 15, 16
+_SIGNS, _CRITIC_AUGMENT, _GENERATOR_AUGMENT = 14, 15, 16
+_LABEL_ROWS = 17
 
 
 def critic_step(config: Config, k: int, images: int) -> Arrays:
-    """All that critic step `k` of a run draws, on a dataset of so many `images`; `k` is 0 for the run's first."""
+    """All that critic step `k` of a run draws, on a dataset of so many `images`; `k` is 0 for the run's first.
+
+    Generated images get the labels of its real ones, in their order: each x̂ then lies between two of one label.
+    """
     return {
         **real_images(config, k, images),
         "z": _latents(config, _CRITIC_LATENTS, k),
@@ -46,9 +51,10 @@ def critic_step(config: Config, k: int, images: int) -> Arrays:
 
 
 def generator_step(config: Config, k: int, images: int) -> Arrays:
-    """All that generator step `k` draws: latents and their augmentations.
+    """All that generator step `k` draws: latents, their labels and augmentations.
 
-    A relativistic objective also takes real images: those of the round's last critic step, augmented anew.
+    A relativistic objective also takes real images, and their labels: those of the round's last critic step, augmented
+    anew.
     """
     arrays = {
         "z": _latents(config, _GENERATOR_LATENTS, k),
@@ -57,6 +63,8 @@ def generator_step(config: Config, k: int, images: int) -> Arrays:
     if OBJECTIVES[config.objective].relativistic:
         arrays |= real_images(config, (k // config.n_generator + 1) * config.n_critic - 1, images)
         arrays |= _augmentations(config, "real", _GENERATOR_AUGMENT, 2 * k + 1)
+    elif config.labels:
+        arrays["label_rows"] = _rng(config, _LABEL_ROWS, k).integers(0, images, config.batch_size)
     return arrays
 
 
@@ -89,7 +97,7 @@ def _latents(config: Config, stream: int, k: int) -> NDArray[np.float32]:
 def _label_signs(config: Config, k: int) -> Arrays:
     if not config.label_noise:
         return {}
-    flipped = _rng(config, _LABELS, k).random((2, config.batch_size), np.float32) < config.label_noise
+    flipped = _rng(config, _SIGNS, k).random((2, config.batch_size), np.float32) < config.label_noise
     signs = np.where(flipped, -1, 1).astype(np.float32)
     return {"sign.real": signs[0], "sign.fake": signs[1]}
 

@@ -1,4 +1,4 @@
-"""The real images of a step: read for each batch, or kept on the GPU as a whole."""
+"""The real images of a step, read for each batch or kept on the GPU as a whole, and their labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from animegen.errors import DataError
 from animegen.images.stills import Images
+from train.data import Labels
 from train.step.draws import Arrays
 from train.step.pixels import to_float
 
@@ -19,7 +20,9 @@ _PLACES = ("rows", "mirrored")  # of `draws`
 class RealImages:
     """The images of a dataset, of which each step takes the `rows` that it draws, some of them mirrored."""
 
-    def __init__(self, images: Images, batch_size: int, device: torch.device, *, resident: bool) -> None:
+    def __init__(
+        self, images: Images, batch_size: int, device: torch.device, *, resident: bool, labels: Labels | None = None
+    ) -> None:
         """With `resident` all images lie in the GPU's memory, if they take a quarter of what is free at most.
 
         Raises:
@@ -31,13 +34,21 @@ class RealImages:
                 "use more images or a smaller batch_size"
             )
         self._images = images
+        self._labels = labels
         self._on_device = _on_device(images, device) if resident else None
 
     def __len__(self) -> int:
         return len(self._images)
 
     def load(self, arrays: Arrays) -> Arrays:
-        """What a step draws, with the images themselves as `real` in place of their rows if the device lacks them."""
+        """What a step draws, with the images themselves as `real` in place of their rows if the device lacks them.
+
+        Where the dataset's labels are taken, those of the rows are there as `labels`: float32 [N, L].
+        """
+        if self._labels is not None:
+            others = {name: value for name, value in arrays.items() if name != "label_rows"}
+            rows = arrays["rows"] if "rows" in arrays else arrays["label_rows"]
+            arrays = {**others, "labels": self._labels.one_hot(rows)}
         if self._on_device is not None or "rows" not in arrays:
             return arrays
         rows, mirrored = arrays["rows"], arrays["mirrored"]

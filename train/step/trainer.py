@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from animegen.errors import UsageError
+from animegen.errors import DataError, UsageError
 from animegen.images.stills import Images
-from train.config import Config
+from train.config import ALL_LABELS, Config
+from train.data import LabelGroup, Labels
 from train.networks import initial_networks
 from train.objective import augment, penalty
 from train.objective.losses import OBJECTIVES, wasserstein_estimate
@@ -35,6 +36,7 @@ class Trainer:
     Attributes:
         step: rounds of critic and generator steps done.
         lr_scale: a factor on both learning rates, which a rollback makes smaller.
+        labels: of the dataset, those that the networks take; None for an unconditional run.
         images_before: real images that its critic had seen in the run that it started from.
         updates: what each kind of step does with the arrays it draws, by name: CUDA graphs where `captures`.
     """
@@ -48,13 +50,16 @@ class Trainer:
         precision: Precision,
         group: Group = ALONE,
         compiled: bool = False,
+        labels: Labels | None = None,
     ) -> None:
         """Start from the weights that the configuration's seed names; `compiled` fuses the networks' kernels.
+
+        `labels` are all those that the dataset has, of which the configuration may take some.
 
         Raises:
             UsageError: the batch can't be divided among the processes; `compiled` where there are no CUDA graphs, or
                 with a critic whose penalty needs a second backward pass, which torch.compile doesn't have.
-            DataError: fewer images than a batch.
+            DataError: fewer images than a batch; labels that the dataset doesn't have.
         """
         self.config = config
         self.device = device
@@ -66,7 +71,8 @@ class Trainer:
         self.total_steps = config.total_steps(len(images))
         self._parts = parts(config.batch_size, group, config.accumulate)
         self.objective = OBJECTIVES[config.objective]
-        generator, critic = initial_networks(config)
+        self.labels = _taken(config, labels)
+        generator, critic = initial_networks(config, [len(group.classes) for group in self.label_groups])
         # Channels last: a tenth faster on a CPU here, and what tensor cores want with bf16.
         self.generator = generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.critic = critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -87,13 +93,18 @@ class Trainer:
             "generator": update(self._update_generator, device),
             "ema": update(self._update_ema, device),
         }
-        self._real_images = RealImages(images, config.batch_size, device, resident=self.captures)
+        self._real_images = RealImages(images, config.batch_size, device, resident=self.captures, labels=self.labels)
         self._ahead: dict[tuple[str, int], Arrays] = {}
 
     @property
     def images_seen(self) -> int:
         """Real images that the critic has seen so far."""
         return self.images_before + self.step * self.config.n_critic * self.config.batch_size
+
+    @property
+    def label_groups(self) -> tuple[LabelGroup, ...]:
+        """The groups of labels that the networks take."""
+        return self.labels.groups if self.labels is not None else ()
 
     def _compile(self) -> None:
         if not self.captures:
@@ -169,7 +180,7 @@ class Trainer:
         with torch.no_grad(), self._autocast():
             x_fake, x_real = self._x_fake(inputs), self._x_real(inputs)
         with self._autocast():
-            c_real, c_fake = self._values(x_real, x_fake)
+            c_real, c_fake = self._values(inputs, x_real, x_fake)
         if self.config.label_noise:  # 1 − σ(c) is σ(−c)
             loss = self.objective.critic(c_real * inputs["sign.real"], c_fake * inputs["sign.fake"])
         else:
@@ -181,25 +192,27 @@ class Trainer:
             "spread": torch.cat([c_real, c_fake]).std(),
         }
         if penalised:
-            figures |= self._penalty(x_real, x_fake, inputs["epsilon"])
+            figures |= self._penalty(x_real, x_fake, inputs)
             loss = loss + self.config.penalty_weight * figures["penalty"]
         (loss / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
         return {"critic_loss": loss.detach(), **{name: value.detach() for name, value in figures.items()}}
 
-    def _penalty(self, x_real: Tensor, x_fake: Tensor, epsilon: Tensor) -> Figures:
+    def _penalty(self, x_real: Tensor, x_fake: Tensor, inputs: Tensors) -> Figures:
         """The penalty of wgan-gp, or R1 + R2."""
         # A batch is a random draw, so its first images estimate the same expectation, at less cost.
         part = slice(math.ceil(self.config.penalty_share * len(x_real)))
-        x_real, x_fake, epsilon = x_real[part], x_fake[part], epsilon[part]
+        x_real, x_fake = x_real[part], x_fake[part]
+        labels = inputs["labels"][part] if "labels" in inputs else None
         if self.config.objective == "wgan-gp":
-            x_hat = penalty.interpolates(x_real, x_fake, epsilon)
+            x_hat = penalty.interpolates(x_real, x_fake, inputs["epsilon"][part])
             with self._autocast():
-                gradient = self._input_gradient(self.critic, x_hat)
+                gradient = self._input_gradient(self.critic, x_hat, labels)
             value, norm = penalty.gradient_penalty(gradient)
             return {"penalty": value, "gradient_norm": norm}
         sides = [x_real, x_fake] if self.critic.batched else [torch.cat([x_real, x_fake])]
+        both = None if labels is None else labels.repeat(2 // len(sides), 1)
         with self._autocast():
-            gradients = [self._input_gradient(self.critic, side) for side in sides]
+            gradients = [self._input_gradient(self.critic, side, both) for side in sides]
         return {"penalty": 2 * penalty.zero_centred_penalty(torch.cat(gradients))}
 
     def _update_generator(self, inputs: Tensors) -> Figures:
@@ -215,9 +228,9 @@ class Trainer:
         with self._autocast():
             x_fake = self._x_fake(inputs)
             if self.objective.relativistic:
-                c_real, c_fake = self._values(self._x_real(inputs), x_fake)
+                c_real, c_fake = self._values(inputs, self._x_real(inputs), x_fake)
             else:
-                (c_fake,) = self._values(x_fake)
+                (c_fake,) = self._values(inputs, x_fake)
                 c_real = c_fake.detach()  # not looked at
         loss = self.objective.generator(c_real, c_fake)
         (loss / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -245,11 +258,15 @@ class Trainer:
         optimiser.step()
         return norm
 
-    def _values(self, *sides: Tensor) -> tuple[Tensor, ...]:
-        """The critic's values of each side's images; in one pass, unless the sides would share their statistics."""
+    def _values(self, inputs: Tensors, *sides: Tensor) -> tuple[Tensor, ...]:
+        """The critic's values of each side's images; in one pass, unless the sides would share their statistics.
+
+        Every side has the step's labels.
+        """
+        labels = inputs.get("labels")
         if self.critic.batched:
-            return tuple(self.critic(x).float() for x in sides)
-        values: Tensor = self.critic(torch.cat(sides))
+            return tuple(self.critic(x, labels).float() for x in sides)
+        values: Tensor = self.critic(torch.cat(sides), None if labels is None else labels.repeat(len(sides), 1))
         return values.float().chunk(len(sides))
 
     def _x_real(self, inputs: Tensors) -> Tensor:
@@ -257,11 +274,24 @@ class Trainer:
         return augment.apply(self._real_images.images(inputs), _augmentations(inputs, "real"))
 
     def _x_fake(self, inputs: Tensors) -> Tensor:
-        """What the generator makes of the latents, in the same way."""
-        return augment.apply(self.generator(inputs["z"]).float(), _augmentations(inputs, "fake"))
+        """What the generator makes of the latents and labels, in the same way."""
+        x = self.generator(inputs["z"], inputs.get("labels"))
+        return augment.apply(x.float(), _augmentations(inputs, "fake"))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def _taken(config: Config, labels: Labels | None) -> Labels | None:
+    """The groups of the dataset's labels that the configuration takes."""
+    if not config.labels:
+        return None
+    if labels is None:
+        raise DataError(
+            f"the dataset has no labels and must have {', '.join(config.labels)} for the preset {config.preset}: "
+            "prepare it from class folders or with --labels, or train without them, with --set labels=[]"
+        )
+    return labels if config.labels == (ALL_LABELS,) else labels.select(config.labels)
 
 
 def _augmentations(inputs: Tensors, side: str) -> Tensors:

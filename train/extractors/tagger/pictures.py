@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from animegen.images.sets import PixelHash, open_images, stacked
 from animegen.images.stills import Images
+from train.data.tags import read_tags
 from train.errors import ConfigError
-from train.extractors.tagger.tags import Labels, held_out, label, read_tags
+from train.extractors.tagger.tags import Labels, held_out, label
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the tags of a picture say, as one class of each group; the split into training and held-out pictures."""
+"""The tags of pictures as numbered classes of three groups; the split into training and held-out pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from animegen.errors import DataError
 
 UNKNOWN = -1  # a class that the tags don't name, or not clearly
-LENGTHS = ("long", "short")
 _HELD_OUT = 10  # one picture of so many
 _FEWEST = 2  # pictures that a class must have to be one
 
@@ -35,39 +33,6 @@ class Labels:
     def names(self) -> tuple[str, ...]:
         """All classes as `group:class`, one group after the other."""
         return tuple(f"{group}:{name}" for group, names in self.groups.items() for name in names)
-
-
-def read_tags(path: Path) -> dict[str, dict[str, str]]:
-    """The clear classes of each file in a table of `file<TAB>tags`, such as `3.jpg<TAB>blonde long hair and red eyes`.
-
-    Where a picture has several colours (of several heads, or a label that was merged from some), or is both long
-    and short, that group is left open: a class must be the only one to be learnt from and to be counted right.
-
-    Raises:
-        DataError: no such file, or a line of another form.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read ({error}): name a table of file names and tags") from error
-    classes = {}
-    for number, line in enumerate(lines[1:], 2):
-        file, tab, text = line.partition("\t")
-        if not (file and tab):
-            raise DataError(f"{path} has no tab in line {number}: each line is a file name, a tab and its tags")
-        classes[file] = _clear(text)
-    return classes
-
-
-def _clear(text: str) -> dict[str, str]:
-    words: dict[str, set[str]] = {"hair": set(), "eyes": set(), "length": set()}
-    for part in text.split(" and "):
-        *adjectives, noun = part.split() or [""]
-        for word in adjectives:
-            group = "length" if noun == "hair" and word in LENGTHS else noun
-            if group in words:
-                words[group].add(word)
-    return {group: next(iter(names)) for group, names in words.items() if len(names) == 1}
 
 
 def label(names: Sequence[str], tags: Mapping[str, Mapping[str, str]]) -> Labels:
