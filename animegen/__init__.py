@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from animegen.images.stills import encode, grid, save_image
     from animegen.model.card import ModelCard
     from animegen.model.catalog import find_model, shipped_models
-    from animegen.model.signature import Overrides
+    from animegen.model.foreign import Overrides
     from animegen.progress import report_progress
     from animegen.quality.evaluation import evaluate
     from animegen.quality.extractors import Extractor
@@ -105,7 +105,7 @@ _MODULES = {
     "open_images": "animegen.images.sets",
     "open_sink": "animegen.images.sinks",
     "OutputError": "animegen.errors",
-    "Overrides": "animegen.model.signature",
+    "Overrides": "animegen.model.foreign",
     "Reference": "animegen.quality.reference",
     "report_progress": "animegen.progress",
     "save_animation": "animegen.images.animation",

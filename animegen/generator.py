@@ -1,9 +1,9 @@
-"""A generator: seeds or latents in, uint8 images out."""
+"""A generator: seeds or latents in, with labels where the model takes them, uint8 images out."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, tee
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +14,12 @@ import numpy as np
 from animegen import latents
 from animegen.errors import UsageError
 from animegen.images.stills import Images, grid
+from animegen.labels import Asked, LabelGroup, Labels, Wanted, ask, blended_loop, draw_labels, usual
 from animegen.latents import Latents, Mode
 from animegen.model import catalog
 from animegen.model.card import ModelCard
-from animegen.model.signature import Overrides, Signature, infer, of_card
+from animegen.model.foreign import Overrides, infer
+from animegen.model.signature import Signature, of_card
 from animegen.runtime import CudaOptions, Device, Session
 from animegen.runtime.chunks import batch_size_for
 from animegen.seeds import Seeds
@@ -66,7 +68,7 @@ class Generator:
 
         `device` is `auto` (CUDA where it works, and else the CPU), `cpu`, or `cuda`, `tensorrt`, `openvino`,
         `directml` or `coreml`, which fail if the session doesn't end up there. `threads` are CPU threads; by default as
-        many as this process may use. A foreign model, one without a card, is used as `signature.infer` finds it, which
+        many as this process may use. A foreign model, one without a card, is used as `foreign.infer` finds it, which
         is logged, and `overrides` correct that. `cuda` are options that hold only if the session is on CUDA.
 
         Raises:
@@ -82,9 +84,9 @@ class Generator:
             if overrides != Overrides():
                 raise UsageError(f"{path} has a card that says how it is used: leave the --model-… options out")
             return cls(session, ModelCard.from_metadata(session.metadata, origin=str(path)))
-        signature = infer(session, overrides, origin=str(path))
+        signature, groups = infer(session, overrides, origin=str(path))
         logger.info("model: no card in %s, inferred %s", model, signature.describe())
-        card = ModelCard.of_foreign(path.stem, signature.z_shape[0], signature.image_shape)
+        card = ModelCard.of_foreign(path.stem, signature.z_shape[0], signature.image_shape, groups)
         return cls(session, card, signature)
 
     @property
@@ -113,6 +115,11 @@ class Generator:
         """The CPU threads of the session."""
         return self._open().threads
 
+    @property
+    def labels(self) -> tuple[LabelGroup, ...]:
+        """The groups of labels that the model takes, with their classes; empty for a model without."""
+        return self.card.labels
+
     def latents(self, seeds: Iterable[int], *, truncation: float = 1.0) -> Latents:
         """The latents of seeds, which this model takes: float32 [len(seeds), z_dim]. `truncation` is as in `sample`.
 
@@ -121,27 +128,50 @@ class Generator:
         """
         return latents.truncate(latents.from_seeds(seeds, self.card.z_dim), truncation)
 
+    def label_vectors(self, seeds: Iterable[int], labels: Wanted | None = None) -> Labels:
+        """The labels of seeds, as this model takes them: float32 [len(seeds), L]; L is 0 for a model without.
+
+        A seed draws a class for each group, by the law of `labels.draw_classes`; what is asked for takes its place, and
+        the other groups stay as they are.
+
+        Raises:
+            UsageError: a seed outside of 0 … 2³²−1, or labels that the model doesn't have.
+        """
+        return self._ask(labels).over(draw_labels(seeds, self.card.z_dim, self.labels))
+
     def sample(
         self,
         n: int = 1,
         *,
         seed: int = 0,
         seeds: Iterable[int] | None = None,
+        labels: Wanted | None = None,
         truncation: float = 1.0,
         batch_size: int | None = None,
     ) -> Images:
         """The images of `seeds`, or of the `n` seeds from `seed` on: uint8 [N, H, W, C].
 
-        A seed names the same image in any batch and at any place. `truncation` is ψ of `latents.truncate`.
+        A seed, with the labels asked for, names the same image in any batch and at any place. `truncation` is ψ of
+        `latents.truncate`.
+
+        `labels` name a class of some groups, as in `{"hair": "blue"}`, a mix of several, as in
+        `{"eyes": {"green": 0.7, "blue": 0.3}}`, or "unknown"; the seed draws those of the other groups.
 
         Raises:
-            UsageError: `n` or `batch_size` below 1, a seed outside of 0 … 2³²−1, or a truncation outside of 0 … 1.
+            UsageError: `n` or `batch_size` below 1, a seed outside of 0 … 2³²−1, a truncation outside of 0 … 1, or
+                labels that the model doesn't have.
         """
         wanted = Seeds.starting(seed, n) if seeds is None else list(seeds)
-        return self._together(self.stream(wanted, truncation=truncation, batch_size=batch_size), len(wanted))
+        batches = self.stream(wanted, labels=labels, truncation=truncation, batch_size=batch_size)
+        return self._together(batches, len(wanted))
 
     def stream(
-        self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int | None = None
+        self,
+        seeds: Iterable[int],
+        *,
+        labels: Wanted | None = None,
+        truncation: float = 1.0,
+        batch_size: int | None = None,
     ) -> Iterator[Images]:
         """The images of `seeds`, lazily, in batches uint8 [≤ batch_size, H, W, C]; memory stays constant.
 
@@ -150,14 +180,20 @@ class Generator:
         """
         batch_size = self._batch_size(batch_size)
         latents.check_truncation(truncation)  # now, not in the loop
-        return self._stream(iter(seeds), truncation, batch_size)
+        return self._stream(iter(seeds), self._ask(labels), truncation, batch_size)
 
-    def _stream(self, seeds: Iterator[int], truncation: float, batch_size: int) -> Iterator[Images]:
+    def _stream(self, seeds: Iterator[int], asked: Asked, truncation: float, batch_size: int) -> Iterator[Images]:
         while batch := list(islice(seeds, batch_size)):
-            yield self._run(self.latents(batch, truncation=truncation))
+            labels = asked.over(draw_labels(batch, self.card.z_dim, self.labels))
+            yield self._run(self.latents(batch, truncation=truncation), labels)
 
     def pairs(
-        self, seeds: Iterable[int], *, truncation: float = 1.0, batch_size: int | None = None
+        self,
+        seeds: Iterable[int],
+        *,
+        labels: Wanted | None = None,
+        truncation: float = 1.0,
+        batch_size: int | None = None,
     ) -> Iterator[tuple[int, Images]]:
         """Each seed with its image uint8 [H, W, C], lazily, as sinks take them.
 
@@ -165,7 +201,7 @@ class Generator:
             UsageError: as `sample`.
         """
         names, wanted = tee(seeds)
-        batches = self.stream(wanted, truncation=truncation, batch_size=batch_size)
+        batches = self.stream(wanted, labels=labels, truncation=truncation, batch_size=batch_size)
         return zip(names, chain.from_iterable(batches), strict=True)
 
     def interpolate(
@@ -173,30 +209,42 @@ class Generator:
         *seeds: int,
         steps: int = 8,
         mode: Mode = "slerp",
+        labels: Wanted | Sequence[Wanted | None] | None = None,
         truncation: float = 1.0,
         batch_size: int | None = None,
     ) -> Images:
         """The images from that of one seed to that of the next, `steps` for each two, ends included.
 
-        Two seeds give uint8 [steps, H, W, C], and each further one steps − 1 more.
+        Two seeds give uint8 [steps, H, W, C], and each further one steps − 1 more. `labels` are as in `sample`, for
+        all seeds or for each its own, and are blended in a straight line:
+        `interpolate(3, 3, labels=[{"hair": "blonde"}, {"hair": "blue"}])` keeps the face and changes its hair.
 
         Raises:
-            UsageError: fewer than 2 seeds or steps, an unknown mode, or as `sample`.
+            UsageError: fewer than 2 seeds or steps, an unknown mode, another number of labels than of seeds, or as
+                `sample`.
         """
         path = latents.through(self.latents(seeds, truncation=truncation), steps, mode)
-        return self(path, batch_size=batch_size)
+        return self(path, latents.through(self._stops(seeds, labels), steps, "lerp"), batch_size=batch_size)
 
     def walk(
-        self, seeds: Iterable[int], *, frames: int = 144, truncation: float = 1.0, batch_size: int | None = None
+        self,
+        seeds: Iterable[int],
+        *,
+        frames: int = 144,
+        labels: Wanted | Sequence[Wanted | None] | None = None,
+        truncation: float = 1.0,
+        batch_size: int | None = None,
     ) -> Iterator[Images]:
         """The `frames` of an endless animation that passes the images of `seeds`, lazily: each uint8 [H, W, C].
 
-        The frame after the last is the first one; `latents.loop` is the path.
+        The frame after the last is the first one; `latents.loop` is the path. `labels` are as in `interpolate`.
 
         Raises:
-            UsageError: fewer than 2 seeds, fewer frames than seeds, or as `sample`.
+            UsageError: fewer than 2 seeds, fewer frames than seeds, or as `interpolate`.
         """
-        return self.frames(latents.loop(self.latents(seeds, truncation=truncation), frames), batch_size=batch_size)
+        stops = list(seeds)
+        path = latents.loop(self.latents(stops, truncation=truncation), frames)
+        return self.frames(path, blended_loop(self._stops(stops, labels), frames), batch_size=batch_size)
 
     def edit(
         self,
@@ -204,6 +252,7 @@ class Generator:
         direction: int | None,
         amounts: Sequence[float],
         *,
+        labels: Wanted | None = None,
         truncation: float = 1.0,
         batch_size: int | None = None,
     ) -> Images:
@@ -224,27 +273,73 @@ class Generator:
         chosen = self.card.directions if direction is None else self.card.directions[direction : direction + 1]
         lengths, vectors = np.asarray(amounts, np.float32), np.array(chosen, np.float32)
         moves = np.concatenate([np.outer(lengths, vector) for vector in vectors])
-        return self(self.latents([seed], truncation=truncation) + moves, batch_size=batch_size)
+        moved = self.latents([seed], truncation=truncation) + moves
+        vectors = self.label_vectors([seed], labels)
+        return self(moved, np.repeat(vectors, len(moved), axis=0), batch_size=batch_size)
 
-    def __call__(self, z: Latents, *, batch_size: int | None = None) -> Images:
-        """The images of latents [N, z_dim], which become float32: uint8 [N, H, W, C].
+    def sheet(
+        self,
+        *seeds: int,
+        rows: str,
+        columns: str | None = None,
+        labels: Wanted | None = None,
+        truncation: float = 1.0,
+        batch_size: int | None = None,
+    ) -> Images:
+        """One face in all classes of two groups of labels, `rows` and `columns`: uint8 [rows·columns, H, W, C].
+
+        Without `columns` there is a column for each of `seeds`. `labels` are of other groups, as in `sample`;
+        `images.stills.table` lays the images out with captions.
 
         Raises:
-            UsageError: another shape, a value that is not finite, or `batch_size` below 1.
+            UsageError: a group that the model doesn't have, one that is named twice, no seed, several of them beside
+                `columns`, or as `sample`.
+        """
+        groups = {group.name: group for group in self.labels}
+        axes = [rows] if columns is None else [rows, columns]
+        asked = [*axes, *(labels or {})]
+        self._ask(dict.fromkeys(axes, "unknown"))  # refuses an unknown group
+        if twice := [name for name in axes if asked.count(name) > 1]:
+            raise UsageError(f"{twice[0]} is named twice and must be the rows, the columns or a label")
+        if not seeds or (columns is not None and len(seeds) > 1):
+            raise UsageError(f"a sheet has {len(seeds)} seeds and must have one, or without columns one for each")
+        across: list[tuple[int, Wanted]] = [(seed, {}) for seed in seeds]
+        if columns is not None:
+            across = [(seeds[0], {columns: name}) for name in groups[columns].classes]
+        cells = [(seed, {rows: name, **column}) for name in groups[rows].classes for seed, column in across]
+        vectors = [self.label_vectors([seed], {**(labels or {}), **cell}) for seed, cell in cells]
+        z = self.latents([seed for seed, _ in cells], truncation=truncation)
+        return self(z, np.concatenate(vectors), batch_size=batch_size)
+
+    def __call__(self, z: Latents, labels: Labels | Wanted | None = None, *, batch_size: int | None = None) -> Images:
+        """The images of latents [N, z_dim], which become float32: uint8 [N, H, W, C].
+
+        `labels` are [N, L], as `label_vectors` gives them, or are named as in `sample`. No seed draws those of the
+        other groups: they are the classes that were seen most often in training.
+
+        Raises:
+            UsageError: another shape, a value that is not finite, `batch_size` below 1, or labels that the model
+                doesn't have.
         """
         z = self._checked(z, axes=(2,))
-        return self._together(self._batches(z, self._batch_size(batch_size)), len(z))
+        y = self._labels_beside(z, labels)
+        return self._together(self._batches(z, y, self._batch_size(batch_size)), len(z))
 
-    def frames(self, z: Latents, *, batch_size: int | None = None) -> Iterator[Images]:
+    def frames(
+        self, z: Latents, labels: Labels | Wanted | None = None, *, batch_size: int | None = None
+    ) -> Iterator[Images]:
         """The image uint8 [H, W, C] of each of the latents [N, z_dim], lazily, as `save_animation` takes them.
 
-        Of latents [N, K, z_dim] each frame is a grid of K images, so that K paths are seen side by side.
+        Of latents [N, K, z_dim] each frame is a grid of K images, so that K paths are seen side by side. `labels` are
+        as in a call.
 
         Raises:
             UsageError: as a call.
         """
         z = self._checked(z, axes=(2, 3))
-        batches = self._batches(z.reshape(-1, self.card.z_dim), self._batch_size(batch_size))
+        y = self._labels_beside(z, labels)
+        flat = z.reshape(-1, self.card.z_dim)
+        batches = self._batches(flat, y.reshape(len(flat), y.shape[-1]), self._batch_size(batch_size))
         images = chain.from_iterable(batches)
         if z.ndim == 2:
             return _Frames(images, len(z))
@@ -271,8 +366,36 @@ class Generator:
             raise UsageError("latents hold values that are not finite and must hold ordinary numbers")
         return z
 
-    def _batches(self, z: Latents, batch_size: int) -> Iterator[Images]:
-        return (self._run(z[start : start + batch_size]) for start in range(0, len(z), batch_size))
+    def _ask(self, labels: Wanted | None) -> Asked:
+        return ask(labels, self.labels, model=self.card.name)
+
+    def _stops(self, seeds: Sequence[int], labels: Wanted | Sequence[Wanted | None] | None) -> Labels:
+        """The labels [len(seeds), L] of the stops of a path."""
+        if labels is None or isinstance(labels, Mapping):
+            return self.label_vectors(seeds, labels)
+        if len(labels) != len(seeds):
+            raise UsageError(
+                f"{len(labels)} labels stand for {len(seeds)} seeds and must be one for each, or one for all"
+            )
+        return np.concatenate([self.label_vectors([seed], one) for seed, one in zip(seeds, labels, strict=True)])
+
+    def _labels_beside(self, z: Latents, labels: Labels | Wanted | None) -> Labels:
+        """The labels [..., L] of latents [..., z_dim]."""
+        common = usual(self.labels)
+        wanted = (*z.shape[:-1], len(common))
+        if labels is None or isinstance(labels, Mapping):
+            return np.broadcast_to(self._ask(labels).over(common[None]), wanted)
+        y = np.asarray(labels, np.float32)
+        if y.shape != wanted or not np.isfinite(y).all():
+            raise UsageError(
+                f"labels have the shape {list(y.shape)} and must be ordinary numbers {list(wanted)} for "
+                f"{self.card.name}"
+            )
+        return y
+
+    def _batches(self, z: Latents, y: Labels, batch_size: int) -> Iterator[Images]:
+        parts = (slice(start, start + batch_size) for start in range(0, len(z), batch_size))
+        return (self._run(z[part], y[part]) for part in parts)
 
     def _together(self, batches: Iterator[Images], n: int) -> Images:
         channels, height, width = self.card.image_shape
@@ -283,8 +406,8 @@ class Generator:
             done += len(batch)
         return images
 
-    def _run(self, z: Latents) -> Images:
-        return self.signature.run(self._open(), z)
+    def _run(self, z: Latents, y: Labels) -> Images:
+        return self.signature.run(self._open(), z, y)
 
     def _batch_size(self, asked: int | None) -> int:
         return batch_size_for(self._open().buckets, asked)

@@ -6,13 +6,22 @@ is meant and 0 for the others. All zeros in a group mean that its class is unkno
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from animegen.errors import UsageError
 from animegen.seeds import check_seed
+
+Labels = NDArray[np.float32]
+Label = str | int | Mapping[str, float]  # a class, or shares of several
+Wanted = Mapping[str, Label]  # of some groups, such as {"hair": "blue", "eyes": {"green": 0.7, "blue": 0.3}}
+
+UNKNOWN = "unknown"  # in the place of a class
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,137 @@ class LabelGroup:
     counts: tuple[int, ...]  # training images of each class; those whose class was unknown are not among them
 
 
-def draw_labels(seeds: Iterable[int], z_dim: int, groups: Sequence[LabelGroup]) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class Asked:
+    """The labels that somebody asks for.
+
+    Attributes:
+        values: float32 [L].
+        given: bool [L], the columns of the groups that were named.
+    """
+
+    values: Labels
+    given: NDArray[np.bool_]
+
+    def over(self, labels: Labels) -> Labels:
+        """Labels [N, L] with those of the named groups in their place; the other groups stay as they are."""
+        return np.where(self.given, self.values, labels)
+
+
+def ask(wanted: Wanted | None, groups: Sequence[LabelGroup], *, model: str = "the model") -> Asked:
+    """Read labels for a model that takes these groups; a mix is brought to a sum of 1.
+
+    Raises:
+        UsageError: a group or class that the model doesn't have, or a mix that is none; the known ones are listed.
+    """
+    if wanted is not None and not isinstance(wanted, Mapping):
+        raise UsageError(f'labels are {wanted!r} and must be a table such as {{"hair": "blue"}}')
+    wanted = wanted or {}
+    known = {group.name: group for group in groups}
+    if unknown := [name for name in wanted if name not in known]:
+        if not known:
+            raise UsageError(f"labels name {unknown[0]} and must be left out: {model} takes none; search finds seeds")
+        raise UsageError(f"labels name {unknown[0]} and must name {', '.join(known)}, which {model} takes")
+    parts = [_values(wanted[group.name], group) if group.name in wanted else None for group in groups]
+    values = [np.zeros(len(group.classes)) if part is None else part for part, group in zip(parts, groups, strict=True)]
+    given = [np.full(len(group.classes), part is not None) for part, group in zip(parts, groups, strict=True)]
+    return Asked(
+        np.concatenate([np.zeros(0), *values]).astype(np.float32), np.concatenate([np.zeros(0, np.bool_), *given])
+    )
+
+
+def _values(label: Label, group: LabelGroup) -> NDArray[np.float64]:
+    """The values of a group's classes: [len(classes)]."""
+    values = np.zeros(len(group.classes))
+    if not isinstance(label, Mapping):
+        if str(label) != UNKNOWN or UNKNOWN in group.classes:
+            values[_place(label, group)] = 1
+        return values
+    for name, share in label.items():
+        if not isinstance(share, int | float | np.number) or not 0 <= share < math.inf:
+            raise UsageError(f"{group.name} has {share!r} of {name} and must have an ordinary number of 0 or more")
+        values[_place(name, group)] += float(share)
+    largest = values.max()
+    if not largest:
+        raise UsageError(f"{group.name} is a mix that sums to 0 and must have a share of at least one class")
+    values /= largest  # so that the sum of huge shares is finite
+    return np.asarray(values / values.sum())
+
+
+def _place(label: str | int, group: LabelGroup) -> int:
+    if str(label) not in group.classes:
+        raise UsageError(f"{group.name} is {label!r} and must be one of {', '.join(group.classes)}, or {UNKNOWN}")
+    return group.classes.index(str(label))
+
+
+def read_labels(texts: Iterable[str], groups: Sequence[LabelGroup]) -> dict[str, Label]:
+    """Labels as people type them: `hair=blue`, or a mix such as `eyes=green:0.7+blue:0.3`.
+
+    What a text means depends on the groups only where a class has one of those signs in its name.
+
+    Raises:
+        UsageError: a text of another form, or two of one group.
+    """
+    classes = {group.name: group.classes for group in groups}
+    wanted: dict[str, Label] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name or not value:
+            raise UsageError(f"label is {text!r} and must be a group and a class, such as hair=blue")
+        if name in wanted:
+            raise UsageError(f"{name} has two labels and must have one: for a mix write {name}=A:0.7+B:0.3")
+        plain = value in classes.get(name, ()) or not re.search(r"[+:]", value)
+        wanted[name] = value if plain else _mix(name, value)
+    return wanted
+
+
+def _mix(group: str, text: str) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for part in text.split("+"):
+        name, share = part.rsplit(":", 1) if ":" in part else (part, "1")
+        if not re.fullmatch(r"\d+\.?\d*|\.\d+", share, re.ASCII):
+            raise UsageError(f"{group} has {share!r} of {name} and must have a number, as in {group}=A:0.7+B:0.3")
+        shares[name] = shares.get(name, 0) + float(share)
+    return shares
+
+
+def label_texts(wanted: Wanted) -> list[str]:
+    """Labels as `read_labels` takes them."""
+    return [f"{group}={_text(label, '{}:{:g}')}" for group, label in wanted.items()]
+
+
+def file_suffix(wanted: Wanted) -> str:
+    """What labels add to a file's name, such as `-hair-blue`; what no file system minds."""
+    parts = [f"-{group}-{_text(label, '{}{:g}')}" for group, label in wanted.items()]
+    return re.sub(r"[^\w.+-]", "_", "".join(parts))
+
+
+def _text(label: Label, form: str) -> str:
+    if isinstance(label, Mapping):
+        return "+".join(form.format(name, share) for name, share in label.items())
+    return str(label)
+
+
+def usual(groups: Sequence[LabelGroup]) -> Labels:
+    """The class of each group that was seen most often: float32 [L]."""
+    most = np.array([[np.argmax(group.counts) for group in groups]], np.int64)
+    return np.asarray(one_hot(most, groups)[0])
+
+
+def blended_loop(stops: Labels, frames: int) -> Labels:
+    """Labels [frames, L] on a closed way through `stops` [S, L], beside the latents of `latents.loop`.
+
+    From each stop to the next they are blended with the weight 3t² − 2t³, whose speed is 0 at both, so that nothing
+    jumps there.
+    """
+    position = np.arange(frames) * len(stops) / frames
+    k, t = np.divmod(position, 1.0)
+    here = k.astype(int)
+    weight = (t * t * (3 - 2 * t))[:, None]
+    return np.asarray((1 - weight) * stops[here] + weight * stops[(here + 1) % len(stops)], np.float32)
+
+
+def draw_labels(seeds: Iterable[int], z_dim: int, groups: Sequence[LabelGroup]) -> Labels:
     """The labels that seeds name: float32 [len(seeds), L], of the classes that `draw_classes` gives."""
     return one_hot(draw_classes(seeds, z_dim, groups), groups)
 
@@ -40,17 +179,22 @@ def draw_classes(seeds: Iterable[int], z_dim: int, groups: Sequence[LabelGroup])
     Raises:
         UsageError: a seed is not a whole number from 0 to 2³²−1.
     """
-    streams = map(np.random.RandomState, map(check_seed, seeds))
+    numbers = list(map(check_seed, seeds))
+    streams = map(np.random.RandomState, numbers if groups else ())
     uniform = [(stream.standard_normal(z_dim), stream.random_sample(len(groups)))[1] for stream in streams]
-    values = np.array(uniform, np.float64).reshape(len(uniform), len(groups))
-    classes = np.empty(values.shape, np.int64)
+    return classes_at(np.array(uniform, np.float64).reshape(len(numbers), len(groups)), groups)
+
+
+def classes_at(uniform: NDArray[np.float64], groups: Sequence[LabelGroup]) -> NDArray[np.int64]:
+    """The classes that uniform values [N, groups] in [0, 1) choose, by the groups' counts: int64 [N, groups]."""
+    classes = np.empty(uniform.shape, np.int64)
     for column, group in enumerate(groups):
         sums = np.cumsum(group.counts)
-        classes[:, column] = np.searchsorted(sums, values[:, column] * sums[-1], side="right")
+        classes[:, column] = np.searchsorted(sums, uniform[:, column] * sums[-1], side="right")
     return classes
 
 
-def one_hot(classes: NDArray[np.int64], groups: Sequence[LabelGroup]) -> NDArray[np.float32]:
+def one_hot(classes: NDArray[np.int64], groups: Sequence[LabelGroup]) -> Labels:
     """Class numbers [N, groups] as a generator takes them: float32 [N, L]."""
     parts = [np.eye(len(group.classes), dtype=np.float32)[classes[:, k]] for k, group in enumerate(groups)]
     return np.concatenate([np.zeros((len(classes), 0), np.float32), *parts], axis=1)

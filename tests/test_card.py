@@ -49,7 +49,7 @@ def changed(key: str, text: str | None) -> dict[str, str]:
     [
         ({}, "without an animegen card"),
         ({"producer": "someone else"}, "without an animegen card"),
-        (changed("format_version", "2"), "upgrade animegen"),
+        (changed("format_version", "3"), "upgrade animegen"),
         (changed("format_version", '"one"'), "format version is 'one'"),
         (changed("format_version", None), "format version is None"),
         (changed("steps", None), "without steps"),

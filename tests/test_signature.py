@@ -11,7 +11,8 @@ from conftest import classifier, tiny_graph, write_model
 from onnx import TensorProto, helper, numpy_helper
 
 from animegen import Generator, ModelError, UsageError
-from animegen.model.signature import Overrides, to_images
+from animegen.model.foreign import Overrides
+from animegen.model.signature import to_images
 
 
 def foreign(
@@ -135,8 +136,8 @@ def no_generator(kind: str) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("two inputs", "noise, labels.*must have one, the latents"),
-        ("whole numbers", r"tensor\(int64\).*must take latents"),
+        ("two inputs", r"noise as float \[batch, 8\], labels as .* --model-input NAME=VALUE"),
+        ("whole numbers", r"noise as int64 .*must take latents"),
         ("two channels", "--model-layout"),
         ("flat", "one output of 4 axes"),
     ],

@@ -51,7 +51,7 @@ class ModelOptions:
         `quiet` leaves the device out, where an extractor's was told already.
         """
         from animegen.generator import Generator
-        from animegen.model.signature import Overrides
+        from animegen.model.foreign import Overrides
         from animegen.runtime import CudaOptions, wheels
 
         wheels.silence()

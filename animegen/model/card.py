@@ -8,8 +8,9 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any
 
 from animegen.errors import ModelError
+from animegen.labels import LabelGroup
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest that is read; a model without labels is written as 1, which older versions read too
 LATENT_LAW = "standard_normal"  # numpy.random.RandomState(seed).standard_normal(z_dim) as float32
 _PREFIX = "animegen."
 _RULES = {
@@ -19,6 +20,7 @@ _RULES = {
     "name": "a text with at least one character",
     "earlier": "a list of tables",
     "directions": "a list of vectors with z_dim numbers each",
+    "labels": "a list of groups, each with a name, two or more classes and a count of each",
 }
 
 
@@ -45,8 +47,9 @@ class ModelCard:
         earlier: the runs that it started from, oldest first: each one's steps, the images seen by its end, its data and
             commit, and how its recipe differs, as `key: its value → the value in recipe`.
         directions: unit vectors in latent space along which images change most, strongest first.
+        labels: the groups of labels that it takes beside the latent, in their order in the graph's input.
         latent_law: how a seed becomes a latent.
-        format_version: of this card.
+        format_version: of this card: 2 with labels, 1 without, 0 for a foreign model.
         other: what else the file says, by keys that this version gives no meaning to; shown and kept as it is.
     """
 
@@ -67,12 +70,19 @@ class ModelCard:
     quality: Mapping[str, Any] = field(default_factory=dict)
     earlier: tuple[Mapping[str, Any], ...] = ()
     directions: tuple[tuple[float, ...], ...] = ()
+    labels: tuple[LabelGroup, ...] = ()
     latent_law: str = LATENT_LAW
-    format_version: int = FORMAT_VERSION
+    format_version: int = 1
     other: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.labels and self.format_version == 1:
+            object.__setattr__(self, "format_version", 2)
+
     @classmethod
-    def of_foreign(cls, name: str, z_dim: int, image_shape: tuple[int, int, int]) -> ModelCard:
+    def of_foreign(
+        cls, name: str, z_dim: int, image_shape: tuple[int, int, int], labels: tuple[LabelGroup, ...] = ()
+    ) -> ModelCard:
         """A card for a model that has none: what the graph shows, and nothing else. Its format version is 0."""
         return cls(
             name=name,
@@ -89,6 +99,7 @@ class ModelCard:
             code_revision="unknown",
             checkpoint_sha256="",
             parity={},
+            labels=labels,
             format_version=0,
         )
 
@@ -119,7 +130,9 @@ class ModelCard:
             raise ModelError(f"{origin} has a card that is not JSON ({error}): export it again") from error
         version = values.get("format_version")
         if not isinstance(version, int) or version < 1:
-            raise ModelError(f"{origin} has a card whose format version is {version!r} and must be 1: export it again")
+            raise ModelError(
+                f"{origin} has a card whose format version is {version!r} and must be 1 or 2: export it again"
+            )
         if version > FORMAT_VERSION:
             raise ModelError(
                 f"{origin} has a card of format version {version}, and this animegen reads up to {FORMAT_VERSION}: "
@@ -137,6 +150,7 @@ class ModelCard:
             "name": isinstance(values["name"], str) and values["name"] != "",
             "earlier": _is_history(values.get("earlier", [])),
             "directions": isinstance(directions, list) and all(_is_vector(v, values["z_dim"]) for v in directions),
+            "labels": _are_groups(values.get("labels", [])),
         }
         wrong = [f"{key} is {repr(values[key])[:80]} and must be {_RULES[key]}" for key in right if not right[key]]
         if wrong:
@@ -144,6 +158,10 @@ class ModelCard:
         values["image_shape"] = tuple(shape)
         values["earlier"] = tuple(values.get("earlier", ()))
         values["directions"] = tuple(map(tuple, directions))
+        values["labels"] = tuple(
+            LabelGroup(group["name"], tuple(group["classes"]), tuple(group["counts"]))
+            for group in values.get("labels", ())
+        )
         other = {key: value for key, value in values.items() if key not in known}
         return cls(**{key: value for key, value in values.items() if key in known}, other=other)
 
@@ -151,6 +169,8 @@ class ModelCard:
         """The card as plain values, for `--json`: what else the file says stands beside the rest."""
         values: dict[str, Any] = asdict(self)
         other: dict[str, Any] = values.pop("other")
+        if not self.labels:
+            del values["labels"]  # so that a file of format 1 is what it was
         return values | other
 
     def rows(self) -> list[tuple[str, str]]:
@@ -183,6 +203,8 @@ def _rows(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
                 yield prefix + key, "not measured"
         elif key == "directions":
             yield prefix + key, str(len(value))
+        elif key == "labels" and not prefix:
+            yield from ((f"{key}.{group['name']}", _counted(group)) for group in value)
         elif key == "earlier" or (value and _is_history(value)):
             for k, run in enumerate(value):
                 yield from _rows(run, f"{prefix}{key}.{k}.")
@@ -190,6 +212,34 @@ def _rows(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield prefix + key, "×".join(map(str, value)) if key == "image_shape" else ", ".join(map(str, value))
         else:
             yield prefix + key, str(value)
+
+
+def _counted(group: Mapping[str, Any]) -> str:
+    """The classes of a group, with how often each was seen in training."""
+    return ", ".join(f"{name} ({count:,})" for name, count in zip(group["classes"], group["counts"], strict=True))
+
+
+def _are_groups(value: Any) -> bool:
+    """Whether these are groups of labels, of different names."""
+    return (
+        isinstance(value, list)
+        and all(isinstance(group, dict) and _is_group(**group) for group in value)
+        and len({group["name"] for group in value}) == len(value)
+    )
+
+
+def _is_group(name: Any = "", classes: Any = (), counts: Any = (), **_newer: Any) -> bool:
+    """Whether a group has a name, two classes or more, and a count of each that isn't 0 for all."""
+    return (
+        isinstance(name, str)
+        and name != ""
+        and isinstance(classes, list)
+        and isinstance(counts, list)
+        and all(isinstance(known, str) and known for known in classes)
+        and len(set(classes)) == len(classes) == len(counts) >= 2
+        and all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
+        and sum(counts) > 0
+    )
 
 
 def _is_required(entry: Field[Any]) -> bool:
