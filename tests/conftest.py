@@ -11,6 +11,7 @@ import os
 
 # Workers share the cores: one thread a process. Before numpy and torch are imported, which read it.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for the tests that import onnxruntime before the package does
 
 import json
 import struct
