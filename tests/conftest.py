@@ -11,6 +11,9 @@ import os
 
 # Workers share the cores: one thread a process. Before numpy and torch are imported, which read it.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for the tests that import onnxruntime before the package does
+# Runs are compared to the last bit, so no clock may choose their precision.
+os.environ["ANIMEGEN_TRAIN_FIT_PRECISION"] = "fp32"
 
 import json
 import struct

@@ -51,6 +51,7 @@ def test_a_preset_of_one_s_own(tmp_path: Path) -> None:
         ("size = 300", r"\$\.size"),
         ("size = 28\n[generator]\nsmallest = 2\nkernel = 4", "generator.kernel is 4 and must be odd"),
         ("label_noise = 0.1", "label_noise is 0.1 and must be 0 for wgan-gp"),
+        ("labels = ['*', 'hair']", r"labels are \*, hair and must be names of groups, or \* alone"),
         ("gamma = 1.0", "gamma is 1.0 and must be 0 for wgan-gp"),
         ("accumulate = 3", "accumulate is 3 and must cut batch_size, 64"),
         ("accumulate = 64", "accumulate is 64 and must cut batch_size, 64"),
@@ -74,7 +75,7 @@ def test_preset_files_that_cannot_be(text: str, words: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["stylegan", "nowhere.toml", "", "../presets/wgan-gp-64"])
 def test_an_unknown_preset_shows_the_known(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"anime-pixels-64, dcgan-anime64, .*, wgan-gp-mnist28-paper, or the path"):
+    with pytest.raises(ConfigError, match=r"anime-pixels-64, anime-tags-64, .*, wgan-gp-mnist28-paper, or the path"):
         load_config(name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Run, picture_zip
 
@@ -15,11 +16,12 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from animegen import Generator
-from train.config import SGD, Adam, RMSprop, load_config, preset_names
-from train.data import prepare
+from train.config import ALL_LABELS, SGD, Adam, RMSprop, load_config, preset_names
+from train.data import LabelGroup, Labels, prepare
 from train.networks import initial_networks
 from train.networks.batch_norm import BatchNorm
 from train.objective.penalty import form_for
+from train.step.trainer import Trainer
 
 ANIME64 = [(512, 256, 5), (256, 128, 5), (128, 64, 5), (64, 3, 5)]
 ANIME64_CRITIC = [(3, 64, 5), (64, 128, 5), (128, 256, 5), (256, 512, 5)]
@@ -33,6 +35,9 @@ SIZE64 = [(512, 256, 4), (256, 128, 4), (128, 64, 4), (64, 3, 4)]
 SIZE64_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4), (256, 512, 4)]
 SHIPPED = [(384, 192, 4), (192, 96, 4), (96, 48, 4), (48, 3, 4)]
 SHIPPED_CRITIC = [(3, 36, 4), (36, 72, 4), (72, 144, 4), (144, 288, 4)]
+CWGAN_MNIST28, CWGAN_MNIST28_CRITIC = [(96, 48, 4), (48, 1, 4)], [(1, 48, 4), (48, 96, 4)]
+CWGAN_CIFAR32 = [(256, 128, 4), (128, 64, 4), (64, 3, 4)]
+CWGAN_CIFAR32_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4)]
 
 # Latent, generator's and critic's convolutions (in, out, kernel), critic's norm.
 NETWORKS = {
@@ -56,7 +61,11 @@ NETWORKS = {
     "r3gan-64": (128, SIZE64, SIZE64_CRITIC, "none"),
     "sngan-64": (128, SIZE64, SIZE64_CRITIC, "spectral"),
     "anime-pixels-64": (128, SHIPPED, SHIPPED_CRITIC, "none"),
+    "anime-tags-64": (128, SHIPPED, SHIPPED_CRITIC, "none"),
+    "cwgan-gp-mnist28": (64, CWGAN_MNIST28, CWGAN_MNIST28_CRITIC, "none"),
+    "cwgan-gp-cifar32": (128, CWGAN_CIFAR32, CWGAN_CIFAR32_CRITIC, "none"),
 }
+CLASSES = (4, 3)  # of two groups of labels
 
 ADAM1, ADAM2, ADAM_IN = (Adam(lr=1e-4, beta1=0, beta2=0.9), Adam(lr=2e-4, beta1=0.5, beta2=0.999),
                          Adam(lr=1e-4, beta1=0.5, beta2=0.999))  # fmt: skip
@@ -83,6 +92,14 @@ PROTOCOLS: dict[str, tuple[str, object, int, int, dict[str, object]]] = {
     "sngan-64": ("hinge", Adam(lr=2e-4, beta1=0, beta2=0.9), 64, 5, {}),
 }
 
+# This project's own, cut to what CPU cores train: batch, labels.
+FOR_CPUS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "anime-pixels-64": (16, ()),
+    "anime-tags-64": (16, ("hair", "eyes")),
+    "cwgan-gp-mnist28": (32, ("*",)),
+    "cwgan-gp-cifar32": (32, ("*",)),
+}
+
 
 def convolutions(network: nn.Module) -> list[tuple[int, int, int]]:
     """Input channels, output channels and kernel of each convolution, in order."""
@@ -99,18 +116,19 @@ def norms(network: nn.Module) -> list[str]:
 
 def test_every_preset_is_in_the_tables() -> None:
     assert set(NETWORKS) == set(preset_names())
-    assert set(PROTOCOLS) == set(preset_names()) - {"anime-pixels-64"}
+    assert set(PROTOCOLS) == set(preset_names()) - set(FOR_CPUS)
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_the_networks_are_the_table_s(name: str) -> None:
     z_dim, up, down, norm = NETWORKS[name]
     config = load_config(name)
-    generator, critic = initial_networks(config)
+    generator, critic = initial_networks(config, CLASSES if config.labels else ())
     assert convolutions(generator) == up
     assert convolutions(critic) == down
     dense = [layer for network in (generator, critic) for layer in network.modules() if isinstance(layer, nn.Linear)]
-    assert (config.generator.z_dim, len(dense)) == (z_dim, 0 if name.endswith("-in") else 2)
+    assert config.generator.z_dim == z_dim
+    assert len(dense) == (0 if name.endswith("-in") else 3 if config.labels else 2)  # a projection
     assert len(norms(generator)) == (0 if name == "r3gan-64" else len(up) - (1 if name.endswith("-in") else 0))
     inner = len(down) - (2 if name.endswith("-in") else 1)  # neither the first layer nor the output
     expected = {"batch": ["BatchNorm"] * inner, "instance": ["InstanceNorm2d"] * inner}
@@ -118,10 +136,11 @@ def test_the_networks_are_the_table_s(name: str) -> None:
     assert (norm == "spectral") == any(is_parametrized(layer) for layer in critic.modules())
     assert form_for(critic) == ("closed form" if norm == "none" else "double backward")
     assert not any(isinstance(layer, nn.Sigmoid) for layer in critic.modules())
-    images = generator(torch.randn(2, z_dim))
+    labels = torch.eye(7)[:2] if config.labels else None
+    images = generator(torch.randn(2, z_dim), labels)
     assert images.shape == (2, config.channels, config.size, config.size)
     assert images.abs().max() <= 1
-    assert critic(images).shape == (2,)
+    assert critic(images, labels).shape == (2,)
 
 
 @pytest.mark.parametrize("name", sorted(PROTOCOLS))
@@ -131,6 +150,30 @@ def test_the_protocol_is_the_table_s(name: str) -> None:
     assert (config.objective, config.batch_size, config.n_critic) == (objective, batch, n_critic)
     assert config.generator_optimiser == config.critic_optimiser == optimiser
     assert {key: getattr(config, key) for key in more} == more
+
+
+@pytest.mark.parametrize("name", FOR_CPUS)
+def test_what_cpus_train_is_of_one_kind(name: str) -> None:
+    batch, labels = FOR_CPUS[name]
+    config = load_config(name)
+    assert (config.objective, config.lambda_gp, config.penalty_share, config.n_critic) == ("wgan-gp", 10, 0.25, 2)
+    assert (config.batch_size, config.labels) == (batch, labels)
+    assert config.generator_optimiser == Adam(lr=2e-4, beta1=0, beta2=0.9)
+    assert config.critic_optimiser == Adam(lr=4e-4, beta1=0, beta2=0.9)
+    assert "color" not in config.augment  # it is what labels of hair and eyes say
+    assert config.flip == ("mnist" not in name)
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if load_config(name).labels])
+def test_a_preset_with_labels_trains(name: str) -> None:
+    config = load_config(name, ["batch_size=2", "generator.width=4", "critic.width=4"])
+    names = ("class",) if config.labels == (ALL_LABELS,) else config.labels
+    groups = tuple(LabelGroup(name=name, classes=("a", "b"), counts=(2, 1), unknown=1) for name in names)
+    labels = Labels(groups, np.array([[0], [1], [-1], [0]], np.int16).repeat(len(names), axis=1))
+    images = np.random.default_rng(0).integers(0, 256, (4, config.size, config.size, config.channels), np.uint8)
+    trainer = Trainer(config, images, device=torch.device("cpu"), precision="fp32", labels=labels)
+    assert all(np.isfinite(value) for value in trainer.train_step().values())
+    assert trainer.generator.label_size == 2 * len(names)
 
 
 def test_a_report_s_epochs_are_counted_in_images() -> None:
@@ -146,7 +189,8 @@ def architecture(name: str) -> tuple[str, ...]:
     return generator.first, generator.norm, generator.output, critic.norm, critic.last
 
 
-ARCHITECTURES = {architecture(name): name for name in reversed(preset_names())}  # one preset of each
+# One preset of each; a model file has no labels.
+ARCHITECTURES = {architecture(name): name for name in reversed(preset_names()) if not load_config(name).labels}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from animegen.errors import MissingPackageError
+from animegen.runtime import wheels
 
 
 def to_half(model: bytes) -> bytes:
@@ -11,6 +12,7 @@ def to_half(model: bytes) -> bytes:
     Raises:
         MissingPackageError: the onnx package, which rewrites the graph, is not installed.
     """
+    wheels.onnxruntime()  # by its one door
     try:
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16

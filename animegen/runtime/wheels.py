@@ -18,6 +18,7 @@ INSTALL_GPU = "pip uninstall -y onnxruntime && pip install --force-reinstall 'an
 INSTALL_CUDA = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 INSTALL_DRIVER = "install the NVIDIA driver (in a container: run it with --gpus all)"
 
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 _DRIVER = "libcuda.so.1"  # comes with the driver: no wheel brings it
 
 # Those that put their files into the one folder `onnxruntime`; extensions and plugins live in folders of their own.
@@ -28,11 +29,15 @@ _WHEELS = frozenset({
 
 
 def onnxruntime() -> ModuleType:
-    """The module.
+    """The module, without its telemetry unless the user has set ONNX Runtime's own switch otherwise.
+
+    Its wheels ask for a host while a session lives, keep a device id and a database in the user's cache, and hang a
+    forked child that ends. The switch is read as the module is imported; `disable_telemetry_events` comes too late.
 
     Raises:
         MissingPackageError: no ONNX Runtime is installed.
     """
+    os.environ.setdefault(_NO_TELEMETRY, "1")
     try:
         import onnxruntime as module
     except ImportError as error:

@@ -11,7 +11,7 @@ import torch
 from train.step.devices import Precision, multiplies_bf16
 from train.step.trainer import Trainer
 
-_TIMED = 3  # critic steps of each, after one that chooses kernels and allocates
+_TIMED = 3  # critic steps of each, after a first one, which chooses kernels and allocates
 # Of fp32's time. A bf16 step rounds, so it must be clearly quicker; and a machine that is busy for a moment must not
 # decide what the same command computes.
 _ENOUGH = 0.9
@@ -29,21 +29,20 @@ def quicker(
     """
     if not multiplies_bf16(device):
         return "fp32"
-    trainer = build("fp32")
-    exact, rough = _seconds(trainer, clock), _seconds(build("bf16"), clock)
-    quick = trainer.group.agree("bf16" if rough < _ENOUGH * exact else "fp32", device)
-    chosen: Precision = "bf16" if quick == "bf16" else "fp32"
-    if trainer.group.leads:
-        logger.info(f"precision: {chosen}, as bf16 takes {rough / exact:.2f} of the time that fp32 takes here")
+    exact, rough = build("fp32"), build("bf16")
+    for trainer in (exact, rough):
+        trainer.critic_step(0)
+    # In turns, and the quickest of each: whatever else the machine does only makes a step slower.
+    turns = [(_seconds(exact, clock), _seconds(rough, clock)) for _ in range(_TIMED)]
+    share = min(taken[1] for taken in turns) / min(taken[0] for taken in turns)
+    word = exact.group.agree("bf16" if share < _ENOUGH else "fp32", device)
+    chosen: Precision = "bf16" if word == "bf16" else "fp32"
+    if exact.group.leads:
+        logger.info(f"precision: {chosen}, as bf16 takes {share:.2f} of the time that fp32 takes here")
     return chosen
 
 
 def _seconds(trainer: Trainer, clock: Callable[[], float]) -> float:
-    """The quickest of some critic steps: whatever else the machine does only makes a step slower."""
+    began = clock()
     trainer.critic_step(0)
-    taken = []
-    for _ in range(_TIMED):
-        began = clock()
-        trainer.critic_step(0)
-        taken.append(clock() - began)
-    return min(taken)
+    return clock() - began
