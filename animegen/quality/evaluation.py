@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from animegen import latents
 from animegen.generator import Generator
 from animegen.images.sets import ImageSet, picked
 from animegen.images.stills import Images, grid
@@ -257,10 +256,13 @@ def _paths(
     generator: Generator, extractor: Extractor, seed: int, truncation: float, batch_size: int | None
 ) -> Features:
     """Features [PATHS, STEPS + 1, D] along slerps from one seed to another."""
-    stops = latents.truncate(latents.from_seeds(range(seed, seed + 2 * PATHS), generator.card.z_dim), truncation)
+    seeds = range(seed, seed + 2 * PATHS)
     paths = [
-        extractor(generator(latents.interpolate(a, b, STEPS + 1), batch_size=batch_size), batch_size=batch_size)
-        for a, b in zip(stops[::2], stops[1::2], strict=True)
+        extractor(
+            generator.interpolate(a, b, steps=STEPS + 1, truncation=truncation, batch_size=batch_size),
+            batch_size=batch_size,
+        )
+        for a, b in zip(seeds[::2], seeds[1::2], strict=True)
     ]
     return np.stack(paths)
 

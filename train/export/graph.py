@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from animegen.labels import LabelGroup, classes_at, one_hot
 from train.networks import Generator
 from train.networks.layers import Residual
 
@@ -19,10 +20,12 @@ _STREAM_STANDING = 21
 
 
 @torch.no_grad()
-def set_standing_statistics(generator: Generator, *, seed: int) -> None:
+def set_standing_statistics(generator: Generator, *, seed: int, groups: Sequence[LabelGroup] = ()) -> None:
     """Give every BatchNorm the mean statistics of this generator's own activations, over 32 batches of 128 latents.
 
-    The running ones follow the trained weights, not their moving average (Brock et al. 2019, arXiv 1809.11096,
+    Their labels are drawn as often as they were in training; `groups` are those that it takes.
+
+    The running statistics follow the trained weights, not their moving average (Brock et al. 2019, arXiv 1809.11096,
     section 4.1, "standing statistics"). The generator is in evaluation mode afterwards.
     """
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -35,12 +38,15 @@ def set_standing_statistics(generator: Generator, *, seed: int) -> None:
     generator.train()
     rng = np.random.default_rng([seed, _STREAM_STANDING])
     for _ in range(_STANDING_BATCHES):
-        generator(torch.from_numpy(rng.standard_normal((_STANDING_BATCH_SIZE, generator.z_dim), np.float32)))
+        inputs = [rng.standard_normal((_STANDING_BATCH_SIZE, generator.z_dim), np.float32)]
+        if groups:
+            inputs.append(one_hot(classes_at(rng.random((_STANDING_BATCH_SIZE, len(groups))), groups), groups))
+        generator(*map(torch.from_numpy, inputs))
     generator.eval()
 
 
 class ExportGraph(nn.Module):
-    """The generator as it is served: latents float32 [N, z_dim] → uint8 [N, C, H, W].
+    """The generator as it is served: latents float32 [N, z_dim], and labels float32 [N, L] → uint8 [N, C, H, W].
 
     The first layer is a transposed convolution from 1×1, which is the same sum as the linear layer: its
     BatchNorm folds like the others', and ONNX Runtime computes it image by image, so that an image's bits can't
@@ -49,21 +55,24 @@ class ExportGraph(nn.Module):
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
+        self.z_dim = generator.z_dim
         first, *others = copy.deepcopy(generator).layers()
         spread: list[nn.Module] = [first]
         if isinstance(first, nn.Linear):
             channels, side, _ = generator.shape
-            transposed = nn.ConvTranspose2d(generator.z_dim, channels, side, bias=False)
+            transposed = nn.ConvTranspose2d(first.in_features, channels, side, bias=False)
             with torch.no_grad():
-                transposed.weight.copy_(first.weight.T.reshape(generator.z_dim, *generator.shape))
+                transposed.weight.copy_(first.weight.T.reshape(first.in_features, *generator.shape))
             spread = [transposed]
             if first.bias is not None:
                 spread.append(Plus(first.bias.detach().reshape(generator.shape)))
         self.layers = nn.Sequential(*folded([*spread, *others]))
         self.eval()
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """uint8 images; rounding is half to even in torch and in ONNX."""
+        if labels is not None:
+            z = torch.cat([z, labels], 1)
         levels = to_levels(self.layers(z[:, :, None, None]))
         return levels.round().clamp(0, 255).to(torch.uint8)
 
@@ -111,7 +120,7 @@ def directions(graph: ExportGraph) -> tuple[tuple[float, ...], ...]:
     """
     weight = graph.layers[0].weight
     assert isinstance(weight, Tensor)
-    matrix = weight.detach().double().flatten(1).numpy()  # [z_dim, outputs]: Aᵀ
+    matrix = weight.detach()[: graph.z_dim].double().flatten(1).numpy()  # [z_dim, outputs]: Aᵀ, without labels
     vectors = np.linalg.eigh(matrix @ matrix.T).eigenvectors.T[::-1][:DIRECTIONS]
     vectors = vectors * np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(axis=1)])[:, None]
     return tuple(tuple(float(f"{value:.7g}") for value in vector) for vector in vectors)

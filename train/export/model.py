@@ -14,11 +14,11 @@ import torch
 
 import animegen
 from animegen.files import sha256
+from animegen.labels import LabelGroup
 from animegen.model.card import ModelCard
 from animegen.quality.evaluation import evaluate
 from animegen.runtime import Session
 from train.config import Config, differences, to_mapping
-from train.errors import ExportError
 from train.export import onnx_graph
 from train.export.graph import ExportGraph, directions, set_standing_statistics
 from train.export.proof import Weights, prove
@@ -47,31 +47,27 @@ def export(
         CheckpointError: no checkpoint, or a damaged one.
         ConfigError: `out` has another extension than .onnx.
         DataError: the monitor's reference is of another size, or `data` can't be read.
-        ExportError: the generator takes labels, or ONNX Runtime's images differ from torch's by more than the proof
-            allows; nothing is written.
+        ExportError: ONNX Runtime's images differ from torch's by more than the proof allows; nothing is written.
         OutputError: `out` can't be written.
     """
     onnx_graph.check_target(out)
     source = checkpoint.of(run)
     generator, saved = checkpoint.load_generator(source)
-    if saved.labels:
-        raise ExportError(
-            f"{source} takes the labels {', '.join(group.name for group in saved.labels)} and must take none: "
-            "a model file has no input for them"
-        )
+    groups = tuple(LabelGroup(group.name, group.classes, group.counts) for group in saved.labels)
     if monitor is not None:
         monitor.check_size(saved.config.size)
-    set_standing_statistics(generator, seed=saved.config.seed)
+    set_standing_statistics(generator, seed=saved.config.seed, groups=groups)
     graph = ExportGraph(generator)
-    model = build(graph, generator.z_dim, weights)
+    model = build(graph, generator.z_dim, weights, label_size=generator.label_size)
     card = _card(
         saved,
         name=name or out.stem,
         licence=licence,
         provenance=provenance,
         checkpoint_sha256=sha256(source),
-        parity=prove(model, generator, weights),
+        parity=prove(model, generator, weights, groups),
         directions=directions(graph),
+        labels=groups,
     )
     if monitor is not None:
         card = replace(card, quality=_quality(model, card, monitor, data))
@@ -79,9 +75,11 @@ def export(
     return card
 
 
-def build(graph: ExportGraph, z_dim: int, weights: Weights = "fp32") -> onnx.ModelProto:
+def build(graph: ExportGraph, z_dim: int, weights: Weights = "fp32", *, label_size: int = 0) -> onnx.ModelProto:
     """The ONNX model of a graph: only the batch is free, the weights in fp32 or stored as fp16."""
-    model = onnx_graph.trace(graph, torch.zeros(2, z_dim), "generator", ["z"], ["images"], {0: "batch"})
+    sizes = {"z": z_dim, "labels": label_size} if label_size else {"z": z_dim}
+    examples = tuple(torch.zeros(2, size) for size in sizes.values())
+    model = onnx_graph.trace(graph, examples, "generator", list(sizes), ["images"], {0: "batch"})
     if weights == "fp16":
         onnx_graph.halve(model)
     return model

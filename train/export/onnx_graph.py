@@ -37,27 +37,28 @@ def check_target(out: Path) -> None:
 
 def trace(
     module: nn.Module,
-    example: Tensor,
+    example: Tensor | tuple[Tensor, ...],
     name: str,
     inputs: Sequence[str],
     outputs: Sequence[str],
     free: Mapping[int, str],
 ) -> onnx.ModelProto:
-    """The graph of a module in evaluation mode, in one file; `free` names the axes of its input that may change.
+    """The graph of a module in evaluation mode, in one file; `free` names the axes of its inputs that may change.
 
-    The example must hold two images: torch.export would freeze a batch of one.
+    Each example must hold two images: torch.export would freeze a batch of one.
     """
+    examples = example if isinstance(example, tuple) else (example,)
     # The exporter prints its progress, and warns of what its own dependencies do.
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
-            (example,),
+            examples,
             dynamo=True,
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_shapes=(dict(free),),
+            dynamic_shapes=tuple(dict(free) for _ in examples),
             external_data=False,
             verbose=False,
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from animegen import latents
+from animegen.labels import LabelGroup, draw_labels
 from animegen.runtime import Session
 from train.errors import ExportError
 from train.export.graph import to_levels
@@ -25,8 +28,13 @@ BATCHES = (1, 2, 7, 64)
 TOLERANCE: dict[Weights, float] = {"fp32": 0.02, "fp16": 1.0}
 
 
-def prove(model: onnx.ModelProto, generator: Generator, weights: Weights = "fp32") -> dict[str, Any]:
+def prove(
+    model: onnx.ModelProto, generator: Generator, weights: Weights = "fp32", groups: Sequence[LabelGroup] = ()
+) -> dict[str, Any]:
     """Compare ONNX Runtime on the CPU with torch at every batch size of `BATCHES`, before and after rounding.
+
+    Of a generator with labels, `groups`, each batch is compared with those that its seeds draw, with unknown ones, and
+    with mixes.
 
     Returns how the weights are stored, the largest differences, and the share of values that differ after rounding.
 
@@ -35,11 +43,11 @@ def prove(model: onnx.ModelProto, generator: Generator, weights: Weights = "fp32
     """
     session = Session(_with_levels(model).SerializeToString(), device="cpu")
     tolerance, worst, worst_rounded, differing, total = TOLERANCE[weights], 0.0, 0, 0, 0
-    for batch in BATCHES:
-        z = latents.from_seeds(range(batch), generator.z_dim)
-        images, levels = session.run({"z": z})
+    for inputs in _inputs(generator.z_dim, groups):
+        batch = len(inputs["z"])
+        images, levels = session.run(inputs)
         with torch.no_grad():
-            expected = to_levels(generator(torch.from_numpy(z)))
+            expected = to_levels(generator(*map(torch.from_numpy, inputs.values())))
         expected_images = expected.round().clamp(0, 255).to(torch.uint8).numpy()
         if images.shape != expected_images.shape:
             raise ExportError(
@@ -65,6 +73,19 @@ def prove(model: onnx.ModelProto, generator: Generator, weights: Weights = "fp32
         "max_before_rounding": float(f"{worst:.3g}"),
         "share_differing": float(f"{differing / total:.3g}"),
     }
+
+
+def _inputs(z_dim: int, groups: Sequence[LabelGroup]) -> list[dict[str, NDArray[np.float32]]]:
+    """What is compared, by the names of the graph's inputs."""
+    batches: list[dict[str, NDArray[np.float32]]] = []
+    for batch in BATCHES:
+        z = latents.from_seeds(range(batch), z_dim)
+        if not groups:
+            batches.append({"z": z})
+            continue
+        drawn, others = (draw_labels(range(first, first + batch), z_dim, groups) for first in (0, batch))
+        batches += [{"z": z, "labels": labels} for labels in (drawn, 0 * drawn, (drawn + others) * np.float32(0.5))]
+    return batches
 
 
 def _with_levels(model: onnx.ModelProto) -> onnx.ModelProto:
