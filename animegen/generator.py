@@ -104,6 +104,11 @@ class Generator:
         """Why it runs there."""
         return self._open().why
 
+    @property
+    def sha256(self) -> str:
+        """Of the model file, with the weights that stand beside it."""
+        return self._open().sha256
+
     def warm_up(self) -> None:
         """Run each batch size that the device plans for, so that the first request doesn't wait for a plan."""
         z = latents.from_seeds([0], self.card.z_dim)

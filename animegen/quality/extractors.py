@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -53,7 +52,7 @@ class Extractor:
 
     Attributes:
         name: `anime`, `inception`, or the name of the file.
-        sha256: of the file, by which a set of statistics knows what it was measured with.
+        sha256: of the file and of weights beside it, by which statistics know what they were measured with.
         weights_sha256: of the weights it was exported from, where the file says so; empty where not.
         resize: what the graph does to an image before it looks at it, in words.
         tags: the names of the probabilities that `tag` gives, such as `hair:blonde`; empty where there are none.
@@ -90,18 +89,11 @@ class Extractor:
             MissingPackageError: no ONNX Runtime is installed.
         """
         path = _find(which)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{path} can't be read: {error.strerror}") from error
-        try:
-            session = Session(data, device=device, threads=threads)
-        except ModelError as error:
-            raise ModelError(f"{path}, an extractor: {error}") from error
+        session = Session(path, device=device, threads=threads)
         if device == "auto":
             logger.info("device: %s (%s)", session.device, session.why)
         name = str(which) if which in {DEFAULT, INCEPTION} else path.name
-        return cls(session, name=name, sha256=hashlib.sha256(data).hexdigest())
+        return cls(session, name=name, sha256=session.sha256)
 
     @classmethod
     def of(

@@ -17,6 +17,7 @@ from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, NAMES, PROVIDERS, Cu
 from animegen.runtime.machine import available_cpus
 from animegen.runtime.reasons import Unavailable, failed_start, libraries_refused, reason
 from animegen.runtime.rewrite import to_half
+from animegen.runtime.weights import sha256_of, weights_beside
 
 _ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
 _FATAL_ONLY = 4
@@ -40,11 +41,12 @@ class Session:
         threads: how many CPU threads a call uses.
         buckets: the batch sizes that this device is fast at, smallest first; empty where it takes any as well.
         metadata: the model file's strings.
+        sha256: of the model file, with the weights that stand beside it.
         inputs, outputs: the graph's tensors.
 
     Raises:
         MissingPackageError: no ONNX Runtime is installed.
-        ModelError: the model can't be read or isn't ONNX.
+        ModelError: the model can't be read, isn't ONNX, or has weights that aren't in its own folder.
         DeviceError: a device other than `auto` was asked for, and the session isn't on it.
     """
 
@@ -65,7 +67,11 @@ class Session:
         self.threads = threads or available_cpus()
         self._origin = "the model" if isinstance(model, bytes) else str(model)
         data = model if isinstance(model, bytes) else _read(model)
-        self._session, self.why = self._start(data, device)
+        path = None if isinstance(model, bytes) else model
+        weights = weights_beside(data, path)
+        self.sha256 = sha256_of(data, weights)
+        # By its path ONNX Runtime looks for weights in the model's folder, and by its bytes in the current one.
+        self._session, self.why = self._start(path if weights and path else data, device)
         self.device: str = NAMES.get(self._session.get_providers()[0], "cpu")
         if self._cuda != CudaOptions() and self.device != "cuda":
             self.why += "; the options for CUDA are left out"
@@ -102,7 +108,7 @@ class Session:
                 self._bindings[shapes] = Binding(self._module, self._session, inputs, place="cuda", graph=graph)
             return self._bindings[shapes]
 
-    def _start(self, data: bytes, device: Device) -> tuple[Any, str]:
+    def _start(self, data: bytes | Path, device: Device) -> tuple[Any, str]:
         if device == "cpu":
             return self._create(data, ["cpu"]), "asked for"
         if device == "auto" and not wheels.has_cuda_build():
@@ -117,7 +123,7 @@ class Session:
                 raise DeviceError(words) from error
             return self._create(data, ["cpu"]), f"CUDA was tried, and {error.what}; for CUDA, {error.fix}"
 
-    def _required(self, data: bytes, device: Device) -> Any:
+    def _required(self, data: bytes | Path, device: Device) -> Any:
         """A session that is on this device.
 
         Raises:
@@ -140,7 +146,7 @@ class Session:
             return self._create(to_half(data), [device, "cpu"])
         return session
 
-    def _create(self, data: bytes, devices: list[Device]) -> Any:
+    def _create(self, data: bytes | Path, devices: list[Device]) -> Any:
         options = self._module.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY if devices == ["cpu"] else _FATAL_ONLY  # our errors tell the rest
         options.intra_op_num_threads = self.threads
