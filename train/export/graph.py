@@ -55,7 +55,7 @@ class ExportGraph(nn.Module):
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
-        self.z_dim = generator.z_dim
+        self.z_dim, self.label_size = generator.z_dim, generator.label_size
         first, *others = copy.deepcopy(generator).layers()
         spread: list[nn.Module] = [first]
         if isinstance(first, nn.Linear):

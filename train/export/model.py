@@ -58,7 +58,7 @@ def export(
         monitor.check_size(saved.config.size)
     set_standing_statistics(generator, seed=saved.config.seed, groups=groups)
     graph = ExportGraph(generator)
-    model = build(graph, generator.z_dim, weights, label_size=generator.label_size)
+    model = build(graph, generator.z_dim, weights)
     card = _card(
         saved,
         name=name or out.stem,
@@ -75,9 +75,9 @@ def export(
     return card
 
 
-def build(graph: ExportGraph, z_dim: int, weights: Weights = "fp32", *, label_size: int = 0) -> onnx.ModelProto:
+def build(graph: ExportGraph, z_dim: int, weights: Weights = "fp32") -> onnx.ModelProto:
     """The ONNX model of a graph: only the batch is free, the weights in fp32 or stored as fp16."""
-    sizes = {"z": z_dim, "labels": label_size} if label_size else {"z": z_dim}
+    sizes = {"z": z_dim, "labels": graph.label_size} if graph.label_size else {"z": z_dim}
     examples = tuple(torch.zeros(2, size) for size in sizes.values())
     model = onnx_graph.trace(graph, examples, "generator", list(sizes), ["images"], {0: "batch"})
     if weights == "fp16":
