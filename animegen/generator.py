@@ -133,16 +133,22 @@ class Generator:
         """
         return latents.truncate(latents.from_seeds(seeds, self.card.z_dim), truncation)
 
-    def label_vectors(self, seeds: Iterable[int], labels: Wanted | None = None) -> Labels:
+    def label_vectors(self, seeds: Sequence[int], labels: Wanted | Sequence[Wanted | None] | None = None) -> Labels:
         """The labels of seeds, as this model takes them: float32 [len(seeds), L]; L is 0 for a model without.
 
-        A seed draws a class for each group, by the law of `labels.draw_classes`; what is asked for takes its place, and
-        the other groups stay as they are.
+        A seed draws a class for each group, by the law of `labels.draw_classes`; what is asked for, of all or of each
+        its own, takes its place, and the other groups stay as they are.
 
         Raises:
-            UsageError: a seed outside of 0 … 2³²−1, or labels that the model doesn't have.
+            UsageError: a seed outside of 0 … 2³²−1, labels that the model doesn't have, or another number of them than
+                of seeds.
         """
-        return self._ask(labels).over(draw_labels(seeds, self.card.z_dim, self.labels))
+        drawn = draw_labels(seeds, self.card.z_dim, self.labels)
+        if labels is None or isinstance(labels, Mapping):
+            return self._ask(labels).over(drawn)
+        if len(labels) != len(drawn):
+            raise UsageError(f"{len(labels)} labels stand for {len(drawn)} seeds and must be one for each or for all")
+        return np.concatenate([self._ask(one).over(row) for one, row in zip(labels, drawn[:, None], strict=True)])
 
     def sample(
         self,
@@ -229,7 +235,7 @@ class Generator:
                 `sample`.
         """
         path = latents.through(self.latents(seeds, truncation=truncation), steps, mode)
-        return self(path, latents.through(self._stops(seeds, labels), steps, "lerp"), batch_size=batch_size)
+        return self(path, latents.through(self.label_vectors(seeds, labels), steps, "lerp"), batch_size=batch_size)
 
     def walk(
         self,
@@ -249,7 +255,7 @@ class Generator:
         """
         stops = list(seeds)
         path = latents.loop(self.latents(stops, truncation=truncation), frames)
-        return self.frames(path, blended_loop(self._stops(stops, labels), frames), batch_size=batch_size)
+        return self.frames(path, blended_loop(self.label_vectors(stops, labels), frames), batch_size=batch_size)
 
     def edit(
         self,
@@ -312,9 +318,9 @@ class Generator:
         if columns is not None:
             across = [(seeds[0], {columns: name}) for name in groups[columns].classes]
         cells = [(seed, {rows: name, **column}) for name in groups[rows].classes for seed, column in across]
-        vectors = [self.label_vectors([seed], {**(labels or {}), **cell}) for seed, cell in cells]
-        z = self.latents([seed for seed, _ in cells], truncation=truncation)
-        return self(z, np.concatenate(vectors), batch_size=batch_size)
+        drawn = [seed for seed, _ in cells]
+        vectors = self.label_vectors(drawn, [{**(labels or {}), **cell} for _, cell in cells])
+        return self(self.latents(drawn, truncation=truncation), vectors, batch_size=batch_size)
 
     def __call__(self, z: Latents, labels: Labels | Wanted | None = None, *, batch_size: int | None = None) -> Images:
         """The images of latents [N, z_dim], which become float32: uint8 [N, H, W, C].
@@ -373,16 +379,6 @@ class Generator:
 
     def _ask(self, labels: Wanted | None) -> Asked:
         return ask(labels, self.labels, model=self.card.name)
-
-    def _stops(self, seeds: Sequence[int], labels: Wanted | Sequence[Wanted | None] | None) -> Labels:
-        """The labels [len(seeds), L] of the stops of a path."""
-        if labels is None or isinstance(labels, Mapping):
-            return self.label_vectors(seeds, labels)
-        if len(labels) != len(seeds):
-            raise UsageError(
-                f"{len(labels)} labels stand for {len(seeds)} seeds and must be one for each, or one for all"
-            )
-        return np.concatenate([self.label_vectors([seed], one) for seed, one in zip(seeds, labels, strict=True)])
 
     def _labels_beside(self, z: Latents, labels: Labels | Wanted | None) -> Labels:
         """The labels [..., L] of latents [..., z_dim]."""

@@ -134,19 +134,19 @@ def loop(stops: Latents, frames: int) -> Latents:
     return np.asarray(path * np.divide(wanted, actual, out=np.ones_like(actual), where=actual > 0), np.float32)
 
 
-def bilinear(corners: Latents, rows: int, columns: int) -> Latents:
+def bilinear(corners: Latents, rows: int, columns: int, mode: Mode = "slerp") -> Latents:
     """A sheet between 4 latents (top left, top right, bottom left, bottom right): [rows·columns, z_dim], row by row.
 
-    Great arcs down the two sides, and between those across.
+    Great arcs, or with `lerp` straight lines, down the two sides, and between those across.
 
     Raises:
         UsageError: not 4 corners, or fewer than 2 rows or columns.
     """
     if len(corners) != 4:
         raise UsageError(f"a sheet has {len(corners)} corners and must have 4")
-    left = interpolate(corners[0], corners[2], rows)
-    right = interpolate(corners[1], corners[3], rows)
-    return np.concatenate([interpolate(a, b, columns) for a, b in zip(left, right, strict=True)])
+    left = interpolate(corners[0], corners[2], rows, mode)
+    right = interpolate(corners[1], corners[3], rows, mode)
+    return np.concatenate([interpolate(a, b, columns, mode) for a, b in zip(left, right, strict=True)])
 
 
 def truncate(z: Latents, truncation: float) -> Latents:

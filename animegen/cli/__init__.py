@@ -16,6 +16,7 @@ from animegen.cli.interpolate import interpolate
 from animegen.cli.models import models
 from animegen.cli.sample import sample
 from animegen.cli.search import search
+from animegen.cli.sheet import sheet
 from animegen.cli.stats import stats
 from animegen.cli.walk import walk
 
@@ -31,5 +32,5 @@ def main() -> None:
     """
 
 
-for command in (sample, interpolate, walk, edit, search, fid, evaluate, stats, info, models, doctor, bench):
+for command in (sample, interpolate, walk, edit, sheet, search, fid, evaluate, stats, info, models, doctor, bench):
     main.add_command(command)

@@ -6,7 +6,16 @@ import re
 
 import click
 
-from animegen.cli.options import SEED, ModelOptions, json_option, model_options, out_option, truncation_option
+from animegen.cli.options import (
+    SEED,
+    ModelOptions,
+    json_option,
+    label_facts,
+    label_option,
+    model_options,
+    out_option,
+    truncation_option,
+)
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
@@ -29,6 +38,7 @@ def _range(text: str) -> tuple[float, float]:
 @out_option("edit.png", "A .png, .jpg or .webp file, or - for stdout.")
 @click.option("--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="Of stdout.")
 @json_option
+@label_option
 @truncation_option
 @model_options
 def edit(
@@ -40,6 +50,7 @@ def edit(
     out: str,
     form: str,
     as_json: bool,
+    label_texts: tuple[str, ...],
     truncation: float,
     options: ModelOptions,
 ) -> None:
@@ -54,16 +65,20 @@ def edit(
     import numpy as np
 
     from animegen.images.stills import grid
+    from animegen.labels import read_labels
 
     if (direction is None) == (not every):
         raise UsageError("edit takes either --direction with a number or --all")
     output = Output(out, form, as_json)
     output.check_still()
     with options.load() as generator:
+        asked = read_labels(label_texts, generator.labels)
         chosen = list(range(len(generator.card.directions))) if direction is None else [direction]
         output.check_grid(generator, max(1, len(chosen)) * steps, steps)
         amounts = np.linspace(*span, steps).tolist()
-        images = generator.edit(seed, direction, amounts, truncation=truncation, batch_size=options.batch_size)
+        images = generator.edit(
+            seed, direction, amounts, labels=asked, truncation=truncation, batch_size=options.batch_size
+        )
         facts = {
             "images": len(images),
             "seeds": [seed],
@@ -71,5 +86,6 @@ def edit(
             "amounts": amounts,
             "model": generator.card.name,
             "device": generator.device,
+            **label_facts(generator, asked),
         }
     output.still(grid(images, columns=steps), facts)

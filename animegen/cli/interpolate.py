@@ -10,6 +10,8 @@ from animegen.cli.options import (
     SEED,
     ModelOptions,
     json_option,
+    label_facts,
+    label_option,
     model_options,
     motion_options,
     out_option,
@@ -20,7 +22,7 @@ from animegen.errors import UsageError
 from animegen.seeds import Seeds
 
 if TYPE_CHECKING:
-    from animegen.latents import Mode
+    from animegen.latents import Latents, Mode
 
 
 @click.command()
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 )
 @motion_options(fps=12)
 @json_option
+@label_option
+@click.option("--label-a", metavar="GROUP=CLASS", multiple=True, help="Of the first image only, such as hair=blonde.")
+@click.option("--label-b", metavar="GROUP=CLASS", multiple=True, help="Of the last image only, such as hair=blue.")
 @truncation_option
 @model_options
 def interpolate(
@@ -56,16 +61,27 @@ def interpolate(
     fps: float,
     scale: int,
     as_json: bool,
+    label_texts: tuple[str, ...],
+    label_a: tuple[str, ...],
+    label_b: tuple[str, ...],
     truncation: float,
     options: ModelOptions,
 ) -> None:
     """Make the images that lead from one seed's to another's: a row, several rows, or an animation there and back.
 
+    With --label-a and --label-b one seed is enough: its face stays, and what is asked for changes.
+
     \b
     Example: animegen interpolate --seed-a 1 --seed-b 2 --steps 8 --out row.png
              animegen interpolate --seeds 1,2,5 --steps 24 --out way.webp
              animegen interpolate --corners 1,2,3,4 --steps 6 --out sheet.png
+             animegen interpolate --model my-faces.onnx --seed-a 3 --label-a hair=blonde --label-b hair=blue
     """
+    if label_a or label_b:
+        if seeds is not None or corners is not None:
+            raise UsageError("--label-a and --label-b go with --seed-a and --seed-b: leave --seeds and --corners out")
+        seed_a = seed_a or seed_b or (0,)
+        seed_b = seed_b or seed_a
     ways = _ways(seed_a, seed_b, seeds, corners)
     output = Output(out, form, as_json)
     if not output.moves:
@@ -79,6 +95,7 @@ def interpolate(
 
     from animegen import latents
     from animegen.images.stills import grid
+    from animegen.labels import read_labels
 
     rows = steps if corners is not None else len(ways)
     columns = steps if corners is not None else (len(ways[0]) - 1) * (steps - 1) + 1
@@ -88,23 +105,34 @@ def interpolate(
             output.check_frames(generator, frames, fps, scale, ways=len(ways))
         else:
             output.check_grid(generator, rows * columns, columns)
-        stops = [generator.latents(way, truncation=truncation) for way in ways]
+        ends = [read_labels([*label_texts, *more], generator.labels) for more in (label_a, label_b)]
         facts = {
             "images": rows * columns,
             "seeds": ways,
             "mode": mode,
             "model": generator.card.name,
             "device": generator.device,
+            **label_facts(generator, ends if label_a or label_b else ends[0]),
         }
-        if corners is not None:
-            paths = [latents.bilinear(stops[0], rows, columns)]
-        else:
-            paths = [latents.through(way, steps, mode) for way in stops]
+        between = latents.through if corners is None else _sheet
+        paths = [between(generator.latents(way, truncation=truncation), steps, mode) for way in ways]
+        labels = [
+            between(generator.label_vectors(way, ends if len(way) == 2 else ends[0]), steps, "lerp") for way in ways
+        ]
         if output.moves:
-            together = latents.there_and_back(np.stack(paths, axis=1))
-            output.motion(generator.frames(together, batch_size=options.batch_size), frames, fps, scale, facts)
+            there, beside = (latents.there_and_back(np.stack(parts, axis=1)) for parts in (paths, labels))
+            pictures = generator.frames(there, beside, batch_size=options.batch_size)
+            output.motion(pictures, frames, fps, scale, facts)
         else:
-            output.still(grid(generator(np.concatenate(paths), batch_size=options.batch_size), columns), facts)
+            images = generator(np.concatenate(paths), np.concatenate(labels), batch_size=options.batch_size)
+            output.still(grid(images, columns), facts)
+
+
+def _sheet(corners: Latents, steps: int, mode: Mode) -> Latents:
+    """As many rows as columns between four corners."""
+    from animegen.latents import bilinear
+
+    return bilinear(corners, steps, steps, mode)
 
 
 def _ways(seed_a: tuple[int, ...], seed_b: tuple[int, ...], seeds: str | None, corners: str | None) -> list[list[int]]:

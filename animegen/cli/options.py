@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,6 +69,24 @@ class ModelOptions:
         return generator
 
 
+def _named_number(text: str) -> tuple[str, float]:
+    """The two parts of such as truncation_psi=0.7."""
+    name, _, value = text.rpartition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not name or not math.isfinite(number):
+        raise click.BadParameter(f"{text!r} must be a name and a number, such as truncation_psi=0.7")
+    return name, number
+
+
+def _named_classes(text: str) -> tuple[str, tuple[str, ...]]:
+    """The name, and the classes if they are given, of such as c=smile,frown."""
+    name, _, classes = text.partition("=")
+    return name, tuple(classes.split(",")) if classes else ()
+
+
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--model`, `--device` and what belongs to them; the command gets them as one `options`."""
 
@@ -84,9 +103,20 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         model_z_dim: int | None,
         model_layout: str | None,
         model_range: str | None,
+        model_output: str | None,
+        model_input: tuple[tuple[str, float], ...],
+        model_labels: tuple[str, tuple[str, ...]],
         **kwargs: Any,
     ) -> Any:
-        overrides = {"z_dim": model_z_dim, "layout": model_layout, "range": model_range}
+        overrides = {
+            "z_dim": model_z_dim,
+            "layout": model_layout,
+            "range": model_range,
+            "output": model_output,
+            "inputs": dict(model_input),
+            "labels": model_labels[0] or None,
+            "classes": model_labels[1],
+        }
         cuda = {"half": fp16, "graphs": cuda_graphs, "memory": cuda_memory}
         return command(*args, options=ModelOptions(model, device, batch_size, threads, overrides, cuda), **kwargs)
 
@@ -108,6 +138,22 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--model-z-dim", type=click.IntRange(min=1), help="A foreign model's latent length."),
         click.option("--model-layout", type=click.Choice(["nchw", "nhwc"]), help="Where its channels are."),
         click.option("--model-range", type=click.Choice(["-1:1", "0:1", "0:255"]), help="Its black and white."),
+        click.option("--model-output", metavar="NAME", help="Its output that gives images."),
+        click.option(
+            "--model-input",
+            type=_named_number,
+            metavar="NAME=VALUE",
+            multiple=True,
+            help="The value of another input, such as truncation_psi=0.7; once for each.",
+        ),
+        click.option(
+            "--model-labels",
+            type=_named_classes,
+            metavar="NAME[=A,B,…]",
+            default="",
+            show_default=False,
+            help="Its input for labels, and their names.",
+        ),
     )(with_options)
 
 
@@ -116,6 +162,14 @@ truncation_option = click.option(
     type=click.FloatRange(0, 1),
     default=1.0,
     help="Less than 1: shorter latents, less varied images; anime-pixels-64 fades.",
+)
+
+label_option = click.option(
+    "--label",
+    "label_texts",
+    metavar="GROUP=CLASS",
+    multiple=True,
+    help="What to draw, such as hair=blue or a mix eyes=green:0.7+blue:0.3; once for each group.",
 )
 
 size_option = click.option(
@@ -142,6 +196,11 @@ def motion_options(fps: float) -> Callable[[Command], Command]:
         ),
         click.option("--scale", type=click.IntRange(1, 16), default=1, help="Enlarge an animation this many times."),
     )
+
+
+def label_facts(generator: Generator, wanted: Mapping[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
+    """What `--json` says of the labels that were asked for, of both ends if they differ; seeds draw the others."""
+    return {"labels": wanted} if generator.labels else {}
 
 
 def chosen_seeds(seeds: str | None, seed: int | None, n: int | None, default_n: int, *, count: str = "--n") -> Seeds:

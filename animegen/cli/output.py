@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from animegen.generator import Generator
     from animegen.images.sinks import Sink
     from animegen.images.stills import Images
+    from animegen.labels import Label
     from animegen.seeds import Seeds
 
 STOPPED = 130  # the exit status that a shell expects of a command ended by Ctrl-C
@@ -129,6 +130,7 @@ class Output:
         sink: Sink,
         generator: Generator,
         seeds: Seeds,
+        labels: Mapping[str, Label],
         truncation: float,
         batch_size: int | None,
         facts: dict[str, Any],
@@ -140,7 +142,7 @@ class Output:
         with stop_on_signals() as stop, progress_shown(), sink:
             advance = track(self.path.name, len(seeds))
             wanted = sink.missing(seeds)
-            pairs = generator.pairs(wanted, truncation=truncation, batch_size=batch_size)
+            pairs = generator.pairs(wanted, labels=labels, truncation=truncation, batch_size=batch_size)
             began = time.perf_counter()
             with closing(sink.write(pairs)) as written:
                 for made, _ in enumerate(written, 1):

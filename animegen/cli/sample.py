@@ -12,6 +12,8 @@ from animegen.cli.options import (
     ModelOptions,
     chosen_seeds,
     json_option,
+    label_facts,
+    label_option,
     model_options,
     out_option,
     truncation_option,
@@ -50,6 +52,7 @@ def _columns_and_rows(text: str) -> tuple[int, int]:
 @click.option("--force", is_flag=True, help="Overwrite pictures that a folder already holds.")
 @click.option("--skip-existing", is_flag=True, help="Keep what a folder or .zip already holds, and make the rest.")
 @json_option
+@label_option
 @truncation_option
 @model_options
 @click.pass_context
@@ -65,6 +68,7 @@ def sample(
     force: bool,
     skip_existing: bool,
     as_json: bool,
+    label_texts: tuple[str, ...],
     truncation: float,
     options: ModelOptions,
 ) -> None:
@@ -74,6 +78,7 @@ def sample(
     Example: animegen sample --n 64 --seed 0 --out grid.png
              animegen sample --seeds 0-31,77 --grid 11x3 --labels --out grid.png
              animegen sample --n 10000 --out faces/
+             animegen sample --model my-faces.onnx --label hair=blue --label eyes=green --out blue.png
     """
     output = Output(out, form, as_json, takes_folders=True)
     cells = grid_size[0] * grid_size[1] if grid_size else None
@@ -87,20 +92,24 @@ def sample(
         output.check_still()
         if cells is not None and len(wanted) > cells:
             raise UsageError(f"--grid has {cells} cells and must have at least {len(wanted)}, one for each image")
+    from animegen.labels import file_suffix, read_labels
+
     with options.load() as generator:
+        asked = read_labels(label_texts, generator.labels)
         facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
+        facts |= label_facts(generator, asked)
         if output.takes_many:
             from animegen.images.sinks import open_sink
 
             existing: Existing = "overwrite" if force else "skip" if skip_existing else "refuse"
-            sink = open_sink(output.path, form=form, existing=existing)
-            ctx.exit(output.many(sink, generator, wanted, truncation, options.batch_size, facts))
+            sink = open_sink(output.path, form=form, existing=existing, suffix=file_suffix(asked))
+            ctx.exit(output.many(sink, generator, wanted, asked, truncation, options.batch_size, facts))
 
         from animegen.images.stills import grid
 
         columns = grid_size[0] if grid_size else None
         output.check_grid(generator, len(wanted), columns, labels=labels)
-        images = generator.sample(seeds=wanted, truncation=truncation, batch_size=options.batch_size)
+        images = generator.sample(seeds=wanted, labels=asked, truncation=truncation, batch_size=options.batch_size)
     output.still(grid(images, columns, wanted if labels else None), facts)
 
 

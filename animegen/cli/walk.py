@@ -9,6 +9,8 @@ from animegen.cli.options import (
     ModelOptions,
     chosen_seeds,
     json_option,
+    label_facts,
+    label_option,
     model_options,
     motion_options,
     out_option,
@@ -27,6 +29,7 @@ from animegen.errors import UsageError
 @click.option("--format", "form", type=click.Choice(["webp", "gif", "mp4"]), default="webp", help="Of stdout.")
 @motion_options(fps=24)
 @json_option
+@label_option
 @truncation_option
 @model_options
 def walk(
@@ -39,6 +42,7 @@ def walk(
     fps: float,
     scale: int,
     as_json: bool,
+    label_texts: tuple[str, ...],
     truncation: float,
     options: ModelOptions,
 ) -> None:
@@ -52,8 +56,14 @@ def walk(
         raise UsageError(f"a walk has {len(wanted)} stops and must have at most 1000")
     output = Output(out, form, as_json)
     output.check_motion(fps, scale)
+    from animegen.labels import read_labels
+
     with options.load() as generator:
+        asked = read_labels(label_texts, generator.labels)
         output.check_frames(generator, frames, fps, scale)
         facts = {"seeds": str(wanted), "model": generator.card.name, "device": generator.device}
-        pictures = generator.walk(wanted, frames=frames, truncation=truncation, batch_size=options.batch_size)
+        facts |= label_facts(generator, asked)
+        pictures = generator.walk(
+            wanted, frames=frames, labels=asked, truncation=truncation, batch_size=options.batch_size
+        )
         output.motion(pictures, frames, fps, scale, facts)

@@ -37,14 +37,14 @@ SUFFIXES = (".zip", ".npz")
 _WAITING = 4  # encoded images in flight for each worker: enough to keep it busy, few enough to stay small
 
 
-def picture_name(seed: int, form: str = "png") -> str:
-    """The file name of a seed's picture, such as seed00000042.png."""
-    return f"seed{seed:08d}.{form}"
+def picture_name(seed: int, form: str = "png", suffix: str = "") -> str:
+    """The file name of a seed's picture, such as seed00000042.png, or with a suffix seed00000042-hair-blue.png."""
+    return f"seed{seed:08d}{suffix}.{form}"
 
 
-def _seeds_in(names: Iterable[str], form: str) -> set[int]:
+def _seeds_in(names: Iterable[str], form: str, suffix: str = "") -> set[int]:
     """The seeds whose pictures have one of these names."""
-    matches = (re.fullmatch(rf"seed(\d{{8,10}})\.{re.escape(form)}", name) for name in names)
+    matches = (re.fullmatch(rf"seed(\d{{8,10}}){re.escape(suffix)}\.{re.escape(form)}", name) for name in names)
     return {int(match[1]) for match in matches if match}
 
 
@@ -84,7 +84,7 @@ class Folder(Sink):
         OutputError: the folder can't be made, or holds one of the pictures and `existing` is `refuse`.
     """
 
-    def __init__(self, path: str | Path, *, form: str = "png", existing: Existing = "refuse") -> None:
+    def __init__(self, path: str | Path, *, form: str = "png", existing: Existing = "refuse", suffix: str = "") -> None:
         super().__init__()
         path = Path(path)
         check_parent(path)
@@ -92,7 +92,7 @@ class Folder(Sink):
             path.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{path} can't be made: {error.strerror}") from error
-        self._path, self._form, self._existing = path, form, existing
+        self._path, self._form, self._existing, self._suffix = path, form, existing, suffix
 
     def missing(self, seeds: Iterable[int]) -> Iterable[int]:
         """Those whose picture isn't there yet; all of them where pictures are overwritten."""
@@ -100,7 +100,7 @@ class Folder(Sink):
             return seeds
         if self._existing == "skip":
             return (seed for seed in seeds if not self._target(seed).exists())
-        there = _seeds_in((entry.name for entry in os.scandir(self._path)), self._form)
+        there = _seeds_in((entry.name for entry in os.scandir(self._path)), self._form, self._suffix)
         if there:
             seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
             if (taken := next((seed for seed in seeds if seed in there), None)) is not None:
@@ -118,7 +118,7 @@ class Folder(Sink):
             yield seed
 
     def _target(self, seed: int) -> Path:
-        return self._path / picture_name(seed, self._form)
+        return self._path / picture_name(seed, self._form, self._suffix)
 
 
 class Zip(Sink):
@@ -131,10 +131,12 @@ class Zip(Sink):
         DataError: the file to be continued is no zip.
     """
 
-    def __init__(self, path: str | Path, *, form: str = "png", existing: Existing = "overwrite") -> None:
+    def __init__(
+        self, path: str | Path, *, form: str = "png", existing: Existing = "overwrite", suffix: str = ""
+    ) -> None:
         super().__init__()
         path = Path(path)
-        self._form = form
+        self._form, self._suffix = form, suffix
         self._there: set[int] = set()
         goes_on = existing == "skip" and path.exists()
         if goes_on and not zipfile.is_zipfile(path):
@@ -151,7 +153,7 @@ class Zip(Sink):
             with zipfile.ZipFile(earlier) as archive:
                 for name in archive.namelist():
                     self._add(name, archive.read(name))
-                self._there = _seeds_in(archive.namelist(), self._form)
+                self._there = _seeds_in(archive.namelist(), self._form, self._suffix)
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
             raise DataError(
                 f"{earlier} is damaged ({error}) and can't be continued: remove it or name another"
@@ -165,7 +167,7 @@ class Zip(Sink):
         """Add one picture after the other; a seed that comes twice is stored once."""
         for seed, data in encode_ahead(pairs, self._form):
             if seed not in self._there:
-                self._add(picture_name(seed, self._form), data)
+                self._add(picture_name(seed, self._form, self._suffix), data)
                 self._there.add(seed)
             yield seed
 
@@ -223,8 +225,10 @@ class Npz(Sink):
                 np.lib.format.write_array(entry, seeds, allow_pickle=False)
 
 
-def open_sink(path: str | Path, *, form: str = "png", existing: Existing = "refuse") -> Sink:
+def open_sink(path: str | Path, *, form: str = "png", existing: Existing = "refuse", suffix: str = "") -> Sink:
     """The sink that a path stands for: a .zip, an .npz, or else a folder.
+
+    `suffix` stands behind the seed in the pictures' names.
 
     Raises:
         UsageError: an unknown picture format, or an .npz that would have to be continued.
@@ -234,12 +238,12 @@ def open_sink(path: str | Path, *, form: str = "png", existing: Existing = "refu
         raise UsageError(f"form is {form!r} and must be {', '.join(name[1:] for name in STILLS)}")
     path = Path(path)
     if path.suffix.lower() == ".zip":
-        return Zip(path, form=form, existing=existing)
+        return Zip(path, form=form, existing=existing, suffix=suffix)
     if path.suffix.lower() == ".npz":
         if existing == "skip":
             raise UsageError(f"{path} is written in one go and can't be continued: name a folder or a .zip")
         return Npz(path)
-    return Folder(path, form=form, existing=existing)
+    return Folder(path, form=form, existing=existing, suffix=suffix)
 
 
 def encode_ahead(pairs: Pairs, form: str, workers: int | None = None) -> Iterator[tuple[int, bytes]]:

@@ -92,6 +92,41 @@ def grid(images: Images, columns: int | None = None, labels: Sequence[object] | 
     return sheet
 
 
+def table(images: Images, rows: Sequence[object], columns: Sequence[object]) -> Images:
+    """Lay uint8 [rows·columns, H, W, C] out row by row, the rows' names at the left and the columns' above, on white.
+
+    A column's name that is wider than its images is made smaller until it fits.
+
+    Raises:
+        UsageError: another number of images than of cells, or as `grid`.
+    """
+    if len(images) != len(rows) * len(columns):
+        raise UsageError(f"{len(images)} images stand for {len(rows)} rows of {len(columns)} and must be one for each")
+    sheet = grid(images, len(columns))
+    _, height, width, _ = images.shape
+    names = [_caption(str(name), None) for name in rows]
+    left = max(name.width for name in names) + 2 * GAP
+    paper = Image.new("L", (left + sheet.shape[1], LABEL + sheet.shape[0]), _PAPER)
+    for k, name in enumerate(names):
+        paper.paste(name, (left - GAP - name.width, LABEL + k * (height + GAP) + (height - LABEL) // 2))
+    for k, column in enumerate(columns):
+        paper.paste(_caption(str(column), width), (left + k * (width + GAP), 0))
+    whole = np.full((*np.asarray(paper).shape, sheet.shape[2]), _PAPER, np.uint8)
+    whole[..., :3] = np.asarray(paper)[..., None]
+    whole[LABEL:, left:] = sheet
+    return whole
+
+
+def _caption(text: str, width: int | None) -> Image.Image:
+    """Black on white, in the middle of a strip of that width, or of the text's own."""
+    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
+    sizes = range(LABEL - 1, 5, -1)
+    size = next((size for size in sizes if width is None or draw.textlength(text, _font(size)) <= width), 5)
+    strip = Image.new("L", (width or math.ceil(draw.textlength(text, _font(size))), LABEL), _PAPER)
+    ImageDraw.Draw(strip).text((strip.width / 2, LABEL / 2), text, fill=0, font=_font(size), anchor="mm")
+    return strip
+
+
 def _labelled(images: Images, labels: Sequence[object]) -> Images:
     """Each image with a strip of paper under it that holds its label: uint8 [N, H + 12, W, C]."""
     n, height, width, channels = images.shape
@@ -100,11 +135,7 @@ def _labelled(images: Images, labels: Sequence[object]) -> Images:
     taller = np.full((n, height + LABEL, width, channels), _PAPER, np.uint8)
     taller[:, :height] = images
     for image, label in zip(taller, map(str, labels), strict=True):
-        strip = Image.new("L", (width, LABEL), _PAPER)
-        draw = ImageDraw.Draw(strip)
-        size = next((size for size in range(LABEL - 1, 5, -1) if draw.textlength(label, _font(size)) <= width), 5)
-        draw.text((width / 2, LABEL / 2), label, fill=0, font=_font(size), anchor="mm")
-        image[height:] = np.asarray(strip)[..., None]
+        image[height:, :, :3] = np.asarray(_caption(label, width))[..., None]
     return taller
 
 
