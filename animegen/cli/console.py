@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from animegen.cli.streams import StdoutError, whole_streams
 from animegen.errors import AnimegenError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from animegen.progress import Progress as JobProgress
 
+STOPPED = 130  # the exit status that a shell expects of a command ended by Ctrl-C
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 
 
@@ -43,27 +46,48 @@ class ErrorLineGroup(click.Group):
             _error_line(error.format_message())
             sys.exit(error.exit_code)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command line on streams that lose nothing; every signal to end does what Ctrl-C does."""
+        with whole_streams(), interrupting_signals():
+            try:
+                return super().main(*args, **kwargs)
+            except StdoutError as error:  # of --help and --version, which are printed before a command is invoked
+                _error_line(str(error))
+                sys.exit(error.exit_status)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a foreseen error ends the process with its exit status."""
         debug = ctx.params.pop("debug", False)
         try:
             with notices_on_stderr():
                 return super().invoke(ctx)
-        except AnimegenError as error:
-            if debug:
-                raise
-            _error_line(str(error))
-            ctx.exit(error.exit_status)
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else ctx.command_path
             _error_line(f"{error.format_message().rstrip('.')}; see {command} --help")
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            say("stopped")
+            ctx.exit(STOPPED)
+        except (AnimegenError, OSError, MemoryError) as error:
+            if debug:
+                raise
+            _error_line(_in_words(error))
+            ctx.exit(error.exit_status if isinstance(error, AnimegenError) else 1)
 
 
 def _error_line(message: str) -> None:
     click.echo("error: " + " ".join(message.split()), err=True)
+
+
+def _in_words(error: Exception) -> str:
+    """An error as a line; of the system's own, what it is about and why."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory: ask for fewer or smaller images, or for less at once"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 class _Notices(logging.Handler):
@@ -100,8 +124,22 @@ def say(message: str) -> None:
 
 
 def print_json(table: Mapping[str, Any]) -> None:
-    """The one JSON object that `--json` prints."""
-    click.echo(json.dumps(table, indent=2, ensure_ascii=False))
+    """The one JSON object that `--json` prints, in ASCII where stdout's encoding lacks a character of it."""
+    text = json.dumps(_finite(table), indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        text = json.dumps(_finite(table), indent=2)
+    click.echo(text)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for each number that JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_stdout(data: bytes) -> None:
@@ -109,12 +147,13 @@ def write_stdout(data: bytes) -> None:
 
     Raises:
         UsageError: stdout is a terminal, which picture bytes would garble.
+        StdoutError: not all of them could be written.
     """
-    stream = sys.stdout.buffer
-    if stream.isatty():
+    if sys.stdout.isatty():
         raise UsageError("stdout is a terminal: pipe it somewhere, or name a file with --out")
-    stream.write(data)
-    stream.flush()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 class Stop:
@@ -125,7 +164,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Let the first Ctrl-C or SIGTERM only be noted, so that the work can stop where all is whole.
+    """Let the first Ctrl-C, SIGTERM or SIGHUP only be noted, so that the work can stop where all is whole.
 
     A second one acts as usual. Signals belong to the main thread; on another this notes nothing.
     """
@@ -135,14 +174,41 @@ def stop_on_signals() -> Iterator[Stop]:
         stop.requested = True
         signal.signal(number, before[signal.Signals(number)])
 
+    with _handling([signal.SIGINT, *_signals_to_end()], note) as before:
+        yield stop
+
+
+@contextmanager
+def interrupting_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that what is half made is removed on the way out."""
+    unhandled = [number for number in _signals_to_end() if signal.getsignal(number) is signal.SIG_DFL]
+    with _handling(unhandled, signal.default_int_handler):
+        yield
+
+
+def _signals_to_end() -> list[signal.Signals]:
+    """Those that ask a process to end. SIGHUP, which Windows lacks, tells it that its terminal is gone.
+
+    nohup lets SIGHUP be ignored, and so it stays.
+    """
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    heard = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
+    return [signal.SIGTERM, hangup] if hangup is not None and heard else [signal.SIGTERM]
+
+
+@contextmanager
+def _handling(
+    numbers: Sequence[signal.Signals], handler: Callable[[int, FrameType | None], Any]
+) -> Iterator[dict[signal.Signals, Any]]:
+    """Handle these signals so inside the `with`, on the main thread; gives the handlers before."""
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, handler) or signal.SIG_DFL for number in numbers}
     try:
-        yield stop
+        yield before
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def stderr_console() -> Console:
