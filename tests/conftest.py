@@ -33,6 +33,7 @@ from extractor_models import write_extractor
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from animegen.labels import LabelGroup
 from animegen.model.card import ModelCard
 
 if TYPE_CHECKING:
@@ -188,6 +189,24 @@ def tiny_graph(z_name: str = "z") -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
+GROUPS = (
+    LabelGroup("hair", ("blonde", "blue", "red"), (60, 30, 10)),
+    LabelGroup("eyes", ("green", "grey"), (5, 7)),
+)
+
+
+def conditional_graph(classes: int = 5) -> onnx.ModelProto:
+    """The tiny generator with labels: [N, 8] and [N, 5] → uint8 [N, 3, 8, 8]."""
+    model = tiny_graph()
+    (first,) = (weight for weight in model.graph.initializer if weight.name == "first")
+    more = np.random.default_rng(1).normal(0, 1.5, (classes, 16, 4, 4)).astype(np.float32)
+    first.CopyFrom(numpy_helper.from_array(np.concatenate([numpy_helper.to_array(first), more]), "first"))
+    model.graph.node[0].input[0] = "joined"
+    model.graph.node.insert(0, helper.make_node("Concat", ["z", "labels"], ["joined"], axis=1))
+    model.graph.input.append(helper.make_tensor_value_info("labels", TensorProto.FLOAT, ["batch", classes]))
+    return model
+
+
 def classifier() -> onnx.ModelProto:
     """A real ONNX model that is no generator: images in, one score out."""
     nodes = [
@@ -217,6 +236,13 @@ def write_model(path: Path, card: ModelCard | None, graph: onnx.ModelProto | Non
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file of a few kilobytes."""
     return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx", tiny_card())
+
+
+@pytest.fixture(scope="session")
+def conditional_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of format 2: one that takes `GROUPS` beside the latent, and has a direction to edit along."""
+    card = tiny_card(name="faces", labels=GROUPS, directions=((1.0, *[0.0] * 7),))
+    return write_model(tmp_path_factory.mktemp("model") / "faces.onnx", card, conditional_graph())
 
 
 @pytest.fixture(scope="session")

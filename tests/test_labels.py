@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from animegen import UsageError, latents
-from animegen.labels import LabelGroup, draw_classes, draw_labels, one_hot
+from animegen.labels import (
+    UNKNOWN,
+    LabelGroup,
+    ask,
+    blended_loop,
+    draw_classes,
+    draw_labels,
+    file_suffix,
+    label_texts,
+    one_hot,
+    read_labels,
+)
 
 HAIR = LabelGroup("hair", ("blonde", "blue", "red"), (60, 30, 10))
 EYES = LabelGroup("eyes", ("closed", "green"), (0, 7))
@@ -62,3 +78,111 @@ def test_no_seeds() -> None:
 def test_a_seed_that_is_none() -> None:
     with pytest.raises(UsageError, match="seed is -1"):
         draw_labels([-1], 8, [HAIR])
+
+
+# --- labels that are asked for ---
+
+CLASS = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1).filter(lambda name: name != UNKNOWN)
+GROUP = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="=:,"), min_size=1)
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> list[LabelGroup]:
+    """Groups of different names."""
+    names = draw(st.lists(GROUP, min_size=1, max_size=3, unique=True))
+    classes = [tuple(draw(st.lists(CLASS, min_size=2, max_size=4, unique=True))) for _ in names]
+    return [LabelGroup(name, known, (1,) * len(known)) for name, known in zip(names, classes, strict=True)]
+
+
+@given(st.data())
+def test_a_text_means_what_a_table_means(data: st.DataObject) -> None:
+    known = data.draw(groups())
+    asked = data.draw(st.lists(st.sampled_from(known), unique=True))
+    wanted = {group.name: data.draw(st.sampled_from([*group.classes, UNKNOWN])) for group in asked}
+    assert read_labels(label_texts(wanted), known) == wanted
+    given = ask(wanted, known)
+    first = 0
+    for group in known:
+        part = slice(first, first := first + len(group.classes))
+        assert given.given[part].all() == given.given[part].any() == (group.name in wanted)
+        one = [float(name == wanted.get(group.name)) for name in group.classes]
+        assert given.values[part].tolist() == one
+    assert given.values.dtype == np.float32
+
+
+@given(st.lists(st.floats(0, 1e300) | st.integers(0, 9), min_size=3, max_size=3))
+def test_a_mix_sums_to_1_and_keeps_its_shares(shares: list[float]) -> None:
+    wanted = {"hair": dict(zip(HAIR.classes, shares, strict=True))}
+    if not any(shares):
+        with pytest.raises(UsageError, match="hair is a mix that sums to 0"):
+            ask(wanted, [HAIR, EYES])
+        return
+    values = ask(wanted, [HAIR, EYES]).values
+    assert values[:3].sum() == pytest.approx(1, abs=1e-6)
+    assert (values >= 0).all()
+    assert values[3:].tolist() == [0, 0]
+    assert np.argmax(values) == np.argmax(shares)
+
+
+@given(st.text(), st.lists(st.text(), max_size=2))
+def test_any_text_is_labels_or_a_line(text: str, more: list[str]) -> None:
+    try:
+        wanted = read_labels([text, *more], [HAIR, EYES])
+        values = ask(wanted, [HAIR, EYES]).values
+    except UsageError:
+        return
+    assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("hair=blue", "blue"),
+        ("hair=unknown", "unknown"),
+        ("hair=blue+red", {"blue": 1, "red": 1}),
+        ("hair=blue:.7+red:3", {"blue": 0.7, "red": 3}),
+        ("hair=blue+blue:2", {"blue": 3}),
+        ("sign=a+b:1", "a+b:1"),  # a class of that name
+        ("sign=a+b:1:2+c", {"a": 1, "b:1": 2, "c": 1}),
+    ],
+)
+def test_labels_as_they_are_typed(text: str, label: str | dict[str, float]) -> None:
+    sign = LabelGroup("sign", ("a+b:1", "c"), (1, 1))
+    assert read_labels([text], [HAIR, sign]) == {text.partition("=")[0]: label}
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"hair": {"blue": -0.5}}, "hair has -0.5 of blue and must have an ordinary number of 0 or more"),
+        ({"hair": {"blue": math.nan}}, "hair has nan of blue"),
+        ({"hair": {"blue": "much"}}, "hair has 'much' of blue"),
+        ({"hair": {"pink": 1}}, "hair is 'pink' and must be one of blonde, blue, red, or unknown"),
+        ({"hair": {}}, "hair is a mix that sums to 0"),
+        ("hair=blue", "labels are 'hair=blue' and must be a table"),
+    ],
+)
+def test_labels_that_are_refused(labels: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        ask(labels, [HAIR, EYES])
+
+
+def test_classes_may_be_numbers() -> None:
+    digit = LabelGroup("digit", tuple("0123456789"), (1,) * 10)
+    for label in (3, np.int64(3), "3"):
+        assert ask({"digit": label}, [digit]).values.tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]  # type: ignore[dict-item]
+
+
+def test_labels_as_part_of_a_file_s_name() -> None:
+    assert file_suffix({}) == ""
+    assert file_suffix({"hair": "blue", "eyes": {"green": 0.7, "grey": 3}}) == "-hair-blue-eyes-green0.7+grey3"
+    assert file_suffix({"hair/": "so: \\ blue*"}) == "-hair_-so____blue_"
+
+
+def test_a_closed_way_of_labels() -> None:
+    stops = np.eye(3, dtype=np.float32)
+    way = blended_loop(stops, 12)
+    np.testing.assert_array_equal(way[::4], stops)
+    np.testing.assert_allclose(way.sum(1), 1, rtol=1e-6)
+    assert way[2].tolist() == [0.5, 0.5, 0]
+    np.testing.assert_allclose(way[11], [0.84375, 0, 0.15625])
