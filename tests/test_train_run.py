@@ -150,7 +150,7 @@ def test_every_kind_of_state_is_resumed(preset: str, tiny_data: Path, tmp_path: 
     assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_the_rest_is_as_if_it_had_not_been(
     train: Run, tiny_run: Path, tiny_data: Path, tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:

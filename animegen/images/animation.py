@@ -13,7 +13,7 @@ from PIL import Image
 from animegen.errors import MissingPackageError, UsageError
 from animegen.files import replacing
 from animegen.images.formats import LARGEST_ANIMATION, LARGEST_PICTURE, MOST_FRAMES, animation_format
-from animegen.images.stills import Images, to_pillow
+from animegen.images.stills import Images, flatten, to_pillow
 from animegen.progress import track
 
 INSTALL_MP4 = "pip install 'animegen[mp4]'"
@@ -67,6 +67,8 @@ def check_animation(
 def save_animation(frames: Iterable[Images], path: str | Path, *, fps: float = 24, scale: int = 1) -> None:
     """Write frames uint8 [H, W, C], all of one shape, as an endless animation; on an error nothing is left there.
 
+    What is transparent in them is shown on white.
+
     `scale` enlarges each frame a whole number of times (bicubic). Frames may come lazily, as `Generator.walk` makes
     them; a GIF's or a WebP's encoder keeps them until the last.
 
@@ -95,7 +97,7 @@ def _pictures(frames: Iterable[Images], path: Path, fps: float, scale: int) -> I
         shape = shape or frame.shape
         if frame.shape != shape:
             raise UsageError(f"frame {count} is {list(frame.shape)} and must be {list(shape)}, as the first is")
-        picture = to_pillow(frame)
+        picture = flatten(to_pillow(frame))
         check_animation(path, fps=fps, scale=scale, frames=max(count, total), shape=frame.shape)
         yield (
             picture

@@ -25,7 +25,7 @@ from typing import IO, Literal, Self
 import numpy as np
 
 from animegen.errors import DataError, OutputError, UsageError
-from animegen.files import check_parent, replacing
+from animegen.files import check_parent, make_folder, replacing
 from animegen.images.formats import STILLS
 from animegen.images.stills import Images, encode
 from animegen.runtime.machine import available_cpus
@@ -88,10 +88,7 @@ class Folder(Sink):
         super().__init__()
         path = Path(path)
         check_parent(path)
-        try:
-            path.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path} can't be made: {error.strerror}") from error
+        make_folder(path)
         self._path, self._form, self._existing, self._suffix = path, form, existing, suffix
 
     def missing(self, seeds: Iterable[int]) -> Iterable[int]:

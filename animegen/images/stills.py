@@ -25,7 +25,7 @@ _PAPER = 255  # the grid's background: white, as on the page that it will stand 
 _OPTIONS: dict[str, dict[str, Any]] = {
     # Full colours everywhere: at 64 pixels a subsampled colour is an eye's whole iris.
     "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
+    "WEBP": {"lossless": True, "exact": True},  # exact: colours stay where nothing of them is seen
 }
 
 
@@ -80,7 +80,7 @@ def grid(images: Images, columns: int | None = None, labels: Sequence[object] | 
         UsageError: no images or none of that shape, fewer than one column, a grid of more than 256 MiB, or another
             number of labels than of images.
     """
-    _check_pixels(images, "[N, H, W, 1 or 3]")
+    _check_pixels(images, "[N, H, W, 1, 3 or 4]")
     sheet = np.full(grid_shape(len(images), columns, images.shape[1:], labels=labels is not None), _PAPER, np.uint8)
     if labels is not None:
         images = _labelled(images, labels)
@@ -140,17 +140,26 @@ def _labelled(images: Images, labels: Sequence[object]) -> Images:
 
 
 def to_pillow(image: Images) -> Image.Image:
-    """A Pillow image of uint8 [H, W, C] with one channel (grey) or three (RGB).
+    """A Pillow image of uint8 [H, W, C] with one channel (grey), three (RGB) or four (RGBA).
 
     Raises:
         UsageError: an array of another shape or type.
     """
-    _check_pixels(image, "[H, W, 1 or 3]")
+    _check_pixels(image, "[H, W, 1, 3 or 4]")
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def flatten(picture: Image.Image) -> Image.Image:
+    """A picture without transparency: as it is seen on white."""
+    if picture.mode != "RGBA":
+        return picture
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def encode(image: Images, form: str = "PNG") -> bytes:
     """The bytes of uint8 [H, W, C] as a PNG, JPEG or WebP file. PNG and WebP without loss, JPEG at quality 95.
+
+    A JPEG has no transparency: it shows the image on white.
 
     Raises:
         UsageError: an unknown format, an array that is no image, or one with more pixels on a side than the format has.
@@ -159,6 +168,8 @@ def encode(image: Images, form: str = "PNG") -> bytes:
     picture = to_pillow(image)
     kind.check_side(picture.height, picture.width, "the picture", "make it smaller or take another format")
     buffer = io.BytesIO()
+    if kind.name == "JPEG":
+        picture = flatten(picture)
     picture.save(buffer, kind.name, **_OPTIONS.get(kind.name, {}))
     return buffer.getvalue()
 
@@ -183,7 +194,7 @@ def _as_path(form: str) -> Path:
 
 def _check_pixels(images: NDArray[Any], shape: str) -> None:
     axes = shape.count(",") + 1
-    if images.dtype != np.uint8 or images.ndim != axes or images.shape[-1] not in {1, 3} or 0 in images.shape[-3:]:
+    if images.dtype != np.uint8 or images.ndim != axes or images.shape[-1] not in {1, 3, 4} or 0 in images.shape[-3:]:
         raise UsageError(f"images are {images.dtype} {list(images.shape)} and must be uint8 {shape}")
 
 
