@@ -63,7 +63,7 @@ def test_labels_stand_under_their_images() -> None:
     [
         (PIXELS[:0], None, "0 images and must have at least one"),
         (PIXELS, 0, "columns is 0 and must be at least 1"),
-        (PIXELS.astype(np.float32), None, r"float32 \[7, 5, 6, 3\] and must be uint8 \[N, H, W, 1 or 3\]"),
+        (PIXELS.astype(np.float32), None, r"float32 \[7, 5, 6, 3\] and must be uint8 \[N, H, W, 1, 3 or 4\]"),
         (PIXELS[0], None, r"\[5, 6, 3\] and must be"),
         (PIXELS[..., :2], None, r"\[7, 5, 6, 2\] and must be"),
         (np.broadcast_to(np.uint8(0), (30_000, 64, 64, 3)), None, "at most 256 MiB: ask for fewer"),
@@ -118,7 +118,7 @@ def test_unknown_extensions(name: str, words: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image", [PIXELS, PIXELS[0, ..., 0], PIXELS[0, :0], PIXELS[0] / 255])
 def test_an_array_that_is_no_image(image: Images) -> None:
-    with pytest.raises(UsageError, match=r"must be uint8 \[H, W, 1 or 3\]"):
+    with pytest.raises(UsageError, match=r"must be uint8 \[H, W, 1, 3 or 4\]"):
         encode(image)
 
 
@@ -153,3 +153,20 @@ def test_labels_count_in_the_size_of_a_grid() -> None:
     check_grid(220, 1, (64, 64, 3), "webp")
     with pytest.raises(UsageError, match=r"64×17,158 pixels"):
         check_grid(220, 1, (64, 64, 3), "webp", labels=True)
+
+
+def test_transparency_is_kept_where_the_format_has_it(tmp_path: Path) -> None:
+    image = np.dstack([PIXELS[0], np.linspace(0, 255, 30).astype(np.uint8).reshape(5, 6)])
+    for form in ("png", "webp"):
+        save_image(image, tmp_path / f"a.{form}")
+        with Image.open(tmp_path / f"a.{form}") as picture:
+            assert picture.mode == "RGBA"
+            np.testing.assert_array_equal(np.asarray(picture), image)
+    save_image(np.full((8, 8, 4), [0, 0, 0, 0], np.uint8), tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as picture:
+        assert picture.mode == "RGB"
+        assert (np.asarray(picture) == 255).all()
+    sheet = grid(np.zeros((3, 8, 8, 4), np.uint8), 2, labels=[1, 2, 3])
+    assert (sheet[:8, 8:10] == 255).all()  # gaps and labels can't be seen through
+    assert (sheet[8:20, :8, 3] == 255).all()
+    assert (sheet[8:20, :8, :3] < 128).any()

@@ -162,3 +162,16 @@ def test_mp4_without_its_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'animegen\[mp4\]'"):
         save_animation(frames(3), tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_what_is_transparent_is_shown_on_white(suffix: str, tmp_path: Path) -> None:
+    frames = [np.full((16, 16, 4), [255, 0, 0, alpha], np.uint8) for alpha in (0, 255)]
+    save_animation(frames, tmp_path / f"a{suffix}")
+    with Image.open(tmp_path / f"a{suffix}") as animation:
+        first = np.asarray(animation.convert("RGBA"))
+        animation.seek(1)
+        second = np.asarray(animation.convert("RGBA"))
+    assert first.min() >= 250
+    assert (second[..., 0] > 240).all()
+    assert (second[..., 1] < 15).all()

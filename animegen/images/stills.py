@@ -193,7 +193,7 @@ def _as_path(form: str) -> Path:
 
 
 def _check_pixels(images: NDArray[Any], shape: str) -> None:
-    axes = shape.count(",") + 1
+    axes = 4 if "N" in shape else 3
     if images.dtype != np.uint8 or images.ndim != axes or images.shape[-1] not in {1, 3, 4} or 0 in images.shape[-3:]:
         raise UsageError(f"images are {images.dtype} {list(images.shape)} and must be uint8 {shape}")
 
