@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from animegen.errors import DataError
 from animegen.files import read_npz
-from animegen.images.sources import Broken, Source
+from animegen.images.decoding import fitted, flat
+from animegen.images.sources import Broken, Source, readable, status
 from animegen.images.stills import Images
 
 FIT = "centre square crop, Pillow LANCZOS (antialiased)"
@@ -151,7 +151,7 @@ def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
         DataError: nothing there, no images, a damaged dataset, or images that have another size than was asked for.
     """
     path = Path(path)
-    if (path / "dataset.json").is_file():
+    if status(path / "dataset.json"):
         dataset = open_dataset(path)
         side = dataset.card["size"]
         return _of_array(path, dataset.images, f"{dataset.card['resize']} to {side}×{side}", size)
@@ -160,8 +160,15 @@ def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
     source = Source(path)
     if not source:
         raise DataError(f"{path} holds no images ({source.ignored} other files): name a folder or a zip of images")
+    if source.unread:
+        raise DataError(
+            f"{path} holds {source.unread[0].name}, and {source.unread[0].why}: mend it or remove it, or pack the rest "
+            "with python -m train prepare"
+        )
     rule = f"{FIT} to {size}×{size}" if size else AS_STORED
-    return ImageSet(path.resolve().name, len(source), rule, tuple(source.names), lambda: _decoded(source, size))
+    return ImageSet(
+        readable(path.resolve().name), len(source), rule, tuple(source.names), lambda: _decoded(source, size)
+    )
 
 
 def _decoded(source: Source, size: int | None) -> Iterator[Images]:
@@ -174,15 +181,14 @@ def _decoded(source: Source, size: int | None) -> Iterator[Images]:
                 f"{source.path} holds {name}, which can't be decoded ({picture.why}): remove it, or pack the pictures "
                 "with python -m train prepare, which leaves such files out"
             )
-        if size:
-            picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)  # noqa: PLW2901
-        first = first or (name, picture.size)
-        if picture.size != first[1]:
+        finished = fitted(picture, size) if size else flat(picture)
+        first = first or (name, finished.size)
+        if finished.size != first[1]:
             raise DataError(
                 f"{source.path} holds images of mixed sizes, {first[0]} of {_times(first[1])} and {name} of "
-                f"{_times(picture.size)}: say with --size to which size all are cropped and resized"
+                f"{_times(finished.size)}: say with --size to which size all are cropped and resized"
             )
-        batch.append(np.asarray(picture))
+        batch.append(np.asarray(finished))
         if len(batch) == _BATCH:
             yield np.stack(batch)
             batch = []
@@ -210,7 +216,7 @@ def _of_array(path: Path, images: Images, rule: str, size: int | None) -> ImageS
             f"{path} holds images of {_times(images.shape[2:0:-1])}, and --size {size} is for pictures: leave it out, "
             "or name the folder or zip that it was made from"
         )
-    return replace(taken, source=path.resolve().name)
+    return replace(taken, source=readable(path.resolve().name))
 
 
 def picked(images: ImageSet, rows: NDArray[np.int64]) -> Images:

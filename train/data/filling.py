@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import DataError
+from animegen.images.sources import readable
 from animegen.images.stills import Images
 from animegen.progress import track
 from animegen.quality.extractors import Extractor, Features
@@ -65,7 +66,7 @@ def fill(labels: Labels, images: Images, extractor: Extractor) -> tuple[Labels, 
         for column, group in enumerate(labels.groups)
     ]
     shares = {group.name: round(group.filled / len(values), 4) for group in counted}
-    filling = Filling(extractor=extractor.name, sha256=extractor.sha256, probability=SURE, shares=shares)
+    filling = Filling(extractor=readable(extractor.name), sha256=extractor.sha256, probability=SURE, shares=shares)
     return Labels(tuple(counted), values), filling
 
 

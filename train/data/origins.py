@@ -20,7 +20,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from animegen.errors import DataError, MissingPackageError
-from animegen.images.sources import Broken, Source
+from animegen.images.sources import Broken, Source, readable, status
 
 Channels = Literal[1, 3]
 
@@ -40,7 +40,7 @@ class Origin:
     read: Callable[[], Iterator[Image.Image | Broken]]
     channels: Channels = 3  # its own
     crop: str | None = None  # what `read` has cut away already
-    ignored: int = 0  # files with another extension
+    left_out: Mapping[str, int] = field(default_factory=dict)  # files that are no pictures, by what they are
     names: Sequence[str] = ()  # of the files, as `read` yields them; () where they have none
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)  # its own: for each group each picture's class
     labelled_by: str = ""  # what those labels are, in words
@@ -54,17 +54,18 @@ def find(source: Path) -> Origin:
         MissingPackageError: CIFAR-10 or MNIST without torchvision.
     """
     kind, colon, root = str(source).partition(":")
-    if colon and kind in _PUBLISHED and not source.exists():
+    there = status(source)
+    if colon and kind in _PUBLISHED and not there:
         return _PUBLISHED[kind](Path(root).expanduser())
-    if not source.exists():
+    if not there:
         published = ", ".join(f"{name}:ROOT" for name in _PUBLISHED)
         raise DataError(f"{source} does not exist: name a folder or a zip file of images, or one of {published}")
     pictures = Source(source)
     return Origin(
-        source.resolve().name,
+        readable(source.resolve().name),
         len(pictures),
         pictures.read,
-        ignored=pictures.ignored,
+        left_out=pictures.left_out,
         names=pictures.names,
         labels=_class_folders(pictures.names),
         labelled_by="class folders",
@@ -72,13 +73,16 @@ def find(source: Path) -> Origin:
 
 
 def _class_folders(names: Sequence[str]) -> dict[str, Sequence[str]]:
-    """The group `class`, if all pictures lie in folders of one depth: the last level on which these differ."""
-    folders = [PurePosixPath(name).parts[:-1] for name in names]
-    if len({len(parts) for parts in folders}) != 1:
+    """The group `class`, if all pictures lie in folders of one depth: the last level on which these differ.
+
+    A folder that can't be read says nothing about the others.
+    """
+    folders = [() if name.endswith("/") else PurePosixPath(name).parts[:-1] for name in names]
+    of_pictures = [parts for name, parts in zip(names, folders, strict=True) if not name.endswith("/")]
+    if len({len(parts) for parts in of_pictures}) != 1:
         return {}
-    levels = zip(*folders, strict=True)
-    telling = [level for level in levels if len(set(level)) > 1]
-    return {"class": telling[-1]} if telling else {}
+    telling = [level for level, parts in enumerate(zip(*of_pictures, strict=True)) if len(set(parts)) > 1]
+    return {"class": [parts[telling[-1]] if parts else "" for parts in folders]} if telling else {}
 
 
 def _cifar10(root: Path) -> Origin:
@@ -99,7 +103,7 @@ def _training_images(
     kind: str, root: Path, folder: Path, how: str, *, name: str, channels: Channels, group: str
 ) -> Origin:
     """The training half of a dataset that torchvision reads."""
-    if not folder.is_dir():
+    if not status(folder):
         raise DataError(f"{name} was looked for in {folder}, which is not there: {how}")
     try:
         from torchvision import datasets
@@ -128,7 +132,7 @@ def _celeba(root: Path) -> Origin:
     places = [folder / file for folder in (root / "celeba", root) for file in (name, f"{name}.zip")]
     if root.stem == name:
         places = [root]
-    place = next((place for place in places if place.exists()), None)
+    place = next((place for place in places if status(place)), None)
     if place is None:
         raise DataError(
             f"CelebA was looked for in {' and '.join(map(str, places))}, and is not there: "
@@ -154,7 +158,7 @@ def _celeba(root: Path) -> Origin:
         len(pictures),
         read,
         crop=_CELEBA_CROP,
-        ignored=pictures.ignored,
+        left_out=pictures.left_out,
         names=pictures.names,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -12,12 +13,12 @@ from typing import BinaryIO, Literal
 
 import msgspec
 import numpy as np
-from PIL import Image, ImageOps
 
 from animegen.errors import DataError, UsageError
 from animegen.files import replacing_folder
+from animegen.images.decoding import fitted
 from animegen.images.sets import DATASET_FORMAT, open_dataset, pixel_hash
-from animegen.images.sources import Broken
+from animegen.images.sources import Broken, readable
 from animegen.images.stills import Images
 from animegen.progress import track
 from animegen.quality.extractors import Extractor
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 CROP = "centre square crop"
 RESIZE = "Pillow LANCZOS (antialiased)"
 GREY = "grey (ITU-R 601 luma)"  # Pillow's conversion of RGB to L
-_BROKEN_SHOWN = 5  # names in the warning; dataset.json has them all
+_BROKEN_SHOWN = 5  # names in a warning, and reasons with one of their own; broken.tsv has them all
 
 
 class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -46,8 +47,8 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     resize: str  # the crop, the resampling and the conversion to grey, as far as there were any
     source: str  # the name of the folder, zip or published dataset, without its path
     sha256: str  # of the shape and the pixels, so the same pictures have the same hash wherever they lie
-    broken: list[str]  # files that had a picture's extension and could not be decoded
-    ignored: int  # files with another extension
+    broken: list[str]  # files that had a picture's extension and could not be decoded; broken.tsv says why
+    ignored: int  # files with another extension, and copies that programs leave
     labels: tuple[LabelGroup, ...] = ()
     labels_sha256: str = ""  # of the shape and the values of labels.npy
     labelled_by: str = ""  # the table's name, or the kind of the source's own labels
@@ -93,7 +94,7 @@ class _Packed:
     """What became of an origin's files."""
 
     kept: list[bool]  # each of them: whether it could be decoded
-    broken: list[str]
+    broken: list[Broken]
     fits: bool  # no picture had to be cropped or resized
 
 
@@ -124,7 +125,8 @@ def prepare(
     """
     origin = origins.find(source)
     if not origin.count:
-        raise DataError(f"{source} holds no images ({origin.ignored} other files): name a folder or a zip of images")
+        ignored = sum(origin.left_out.values())
+        raise DataError(f"{source} holds no images ({ignored} other files): name a folder or a zip of images")
     channels = channels or origin.channels
     named, labelled_by = _named(origin, source, labels)
     extractor = _filler(fill, named, source)
@@ -145,8 +147,8 @@ def prepare(
             resize=_rule(origin, size, channels, fits=packed.fits),
             source=origin.name,
             sha256=pixel_hash(images),
-            broken=packed.broken,
-            ignored=origin.ignored,
+            broken=[broken.name for broken in packed.broken],
+            ignored=sum(origin.left_out.values()),
             labels=numbered.groups if numbered else (),
             labels_sha256=numbered.sha256() if numbered else "",
             labelled_by=labelled_by if numbered else "",
@@ -154,7 +156,11 @@ def prepare(
         )
         if numbered is not None:
             numbered.save(folder)
+        if packed.broken:
+            rows = "".join(f"{broken.name}\t{broken.why}\n" for broken in packed.broken)
+            (folder / "broken.tsv").write_text(f"file\twhy\n{rows}", encoding="utf-8", newline="\n")
         (folder / "dataset.json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
+    _report_files(origin, packed.broken)
     _report(card)
     return card
 
@@ -171,7 +177,7 @@ def _named(
         raise UsageError(
             f"{source} has no file names to look up in {labels}: leave --labels out, it has its own labels"
         )
-    return LabelTable.read(labels).look_up(origin.names), labels.name
+    return LabelTable.read(labels).look_up(origin.names), readable(labels.name)
 
 
 def _filler(fill: Extractor | str | Path | None, named: Mapping[str, Sequence[str]], source: Path) -> Extractor | None:
@@ -188,7 +194,7 @@ def _filler(fill: Extractor | str | Path | None, named: Mapping[str, Sequence[st
 def _pack(origin: Origin, source: Path, out: Path, size: int, channels: Channels) -> _Packed:
     """Write the pixels of every picture that can be decoded, one after the other."""
     kept: list[bool] = []
-    broken: list[str] = []
+    broken: list[Broken] = []
     fits = True
     advance = track("prepare", origin.count)
     with out.open("wb") as file:
@@ -196,15 +202,16 @@ def _pack(origin: Origin, source: Path, out: Path, size: int, channels: Channels
         for picture in origin.read():
             kept.append(not isinstance(picture, Broken))
             if isinstance(picture, Broken):
-                broken.append(picture.name)
+                broken.append(picture)
             else:
                 fits = fits and picture.size == (size, size)
-                converted = picture.convert("L" if channels == 1 else "RGB")
-                square = ImageOps.fit(converted, (size, size), Image.Resampling.LANCZOS)
-                file.write(square.tobytes())
+                file.write(fitted(picture, size, "L" if channels == 1 else "RGB").tobytes())
             advance()
         if not any(kept):
-            raise DataError(f"{source} holds no image that can be decoded: all {len(broken)} files are broken")
+            raise DataError(
+                f"{source} holds no image that can be decoded: all {len(broken)} files are broken, such as "
+                f"{broken[0].name} ({broken[0].why})"
+            )
         # numpy leaves room in the header for the first axis to grow, so the pixels stay where they are.
         file.seek(0)
         _write_header(file, (sum(kept), size, size, channels))
@@ -213,14 +220,21 @@ def _pack(origin: Origin, source: Path, out: Path, size: int, channels: Channels
     return _Packed(kept, broken, fits)
 
 
+def _report_files(origin: Origin, broken: Sequence[Broken]) -> None:
+    """Log which files aren't in the dataset, and why: what is broken by its reason, the most frequent first."""
+    for what, count in origin.left_out.items():
+        logger.info("%d files %s were left out", count, what)
+    reasons = Counter(each.why for each in broken).most_common()
+    for why, count in reasons[:_BROKEN_SHOWN]:
+        shown = ", ".join([each.name for each in broken if each.why == why][:_BROKEN_SHOWN])
+        more = f" and {count - _BROKEN_SHOWN} more" if count > _BROKEN_SHOWN else ""
+        logger.warning("%d broken files were skipped: %s%s (%s)", count, shown, more, why)
+    if rest := sum(count for _, count in reasons[_BROKEN_SHOWN:]):
+        logger.warning("%d more broken files were skipped, for other reasons: broken.tsv names them", rest)
+
+
 def _report(card: DatasetCard) -> None:
-    """Log what a person should know of a new dataset."""
-    if card.ignored:
-        logger.info("%d files with another extension were left out", card.ignored)
-    if card.broken:
-        more = f" and {len(card.broken) - _BROKEN_SHOWN} more" if len(card.broken) > _BROKEN_SHOWN else ""
-        shown = ", ".join(card.broken[:_BROKEN_SHOWN])
-        logger.warning("%d broken files were skipped: %s%s", len(card.broken), shown, more)
+    """Log what a person should know of a new dataset's labels."""
     if rare := {group.name: names for group in card.labels if (names := group.rare())}:
         words = "; ".join(f"{name}: {', '.join(names)}" for name, names in rare.items())
         logger.info("rare, with fewer than %d images: %s", RARE, words)
