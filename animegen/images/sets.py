@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,23 @@ _HASHED = 1024  # images hashed at once
 
 
 @dataclass(frozen=True)
+class SetGroup:
+    """A group of a set's labels, such as `hair`: its classes, and how many images an extractor named the class of."""
+
+    name: str
+    classes: tuple[str, ...]
+    filled: int
+
+
+@dataclass(frozen=True)
+class SetLabels:
+    """What the images of a set are called. `values` int16 [count, groups] are numbers of classes, −1 for unknown."""
+
+    groups: tuple[SetGroup, ...]
+    values: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """Images that can be read several times, in an order that never changes: what is measured.
 
@@ -35,6 +52,7 @@ class ImageSet:
         rule: what was done to each picture before it is measured.
         names: the pictures' names in order; empty where they have none.
         read: yields them anew as uint8 [≤ 64, H, W, C], all of one size.
+        labels: what they are called, in a packed dataset that has labels.
     """
 
     source: str
@@ -42,6 +60,7 @@ class ImageSet:
     rule: str
     names: tuple[str, ...]
     read: Callable[[], Iterator[Images]]
+    labels: SetLabels | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, images: Images, *, source: str = "an array", rule: str = AS_STORED) -> Self:
@@ -154,7 +173,8 @@ def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
     if status(path / "dataset.json"):
         dataset = open_dataset(path)
         side = dataset.card["size"]
-        return _of_array(path, dataset.images, f"{dataset.card['resize']} to {side}×{side}", size)
+        images = _of_array(path, dataset.images, f"{dataset.card['resize']} to {side}×{side}", size)
+        return replace(images, labels=_labels_of(path, dataset.card))
     if path.suffix.lower() == ".npz" and path.is_file():
         return images_in(path, read_npz(path), size=size)
     source = Source(path)
@@ -169,6 +189,23 @@ def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
     return ImageSet(
         readable(path.resolve().name), len(source), rule, tuple(source.names), lambda: _decoded(source, size)
     )
+
+
+def _labels_of(path: Path, card: Mapping[str, Any]) -> SetLabels | None:
+    """The labels beside a packed dataset's images, as `python -m train prepare` keeps them."""
+    if not card.get("labels"):
+        return None
+    try:
+        groups = tuple(
+            SetGroup(group["name"], tuple(group["classes"]), group.get("filled", 0)) for group in card["labels"]
+        )
+        values = np.load(path / "labels.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{path} is damaged: its labels can't be read ({error}); prepare it again") from error
+    numbers = [len(group.classes) for group in groups]
+    if values.dtype != np.int16 or values.shape != (card["count"], len(groups)) or (values >= numbers).any():
+        raise DataError(f"{path} is damaged: labels.npy is not what its dataset.json speaks of; prepare it again")
+    return SetLabels(groups, values)
 
 
 def _decoded(source: Source, size: int | None) -> Iterator[Images]:

@@ -13,6 +13,7 @@ from animegen.generator import Generator
 from animegen.images.sets import ImageSet, picked
 from animegen.images.stills import Images, grid
 from animegen.model import catalog
+from animegen.quality.agreement import Agreement, agreements
 from animegen.quality.distances import Estimate, frechet_infinity, kernel_distance
 from animegen.quality.extractors import Extractor, Features
 from animegen.quality.fid import REFERENCE, Score, open_reference
@@ -68,6 +69,7 @@ class Evaluation:
         likeness: to the training images; None without them.
         neighbours: a sheet uint8 [H, W, C] of the pairs that are closest: each generated image, with its seed under it,
             stands left of its nearest training image, with their distance in features; None without training images.
+        agreements: how often the extractor's tags are the labels asked for, of a generator that takes labels.
         features: how many generated images' features the metrics beside the score are of.
         compared: features on each side of `manifold`.
     """
@@ -80,6 +82,7 @@ class Evaluation:
     smoothness: Smoothness
     likeness: Likeness | None
     neighbours: Images | None = field(repr=False, compare=False)
+    agreements: tuple[Agreement, ...] = ()
     features: int
     compared: int
 
@@ -107,6 +110,10 @@ class Evaluation:
                 "nearest_between_training_images": near.between_real,
                 "share_nearer_than_training_images": near.share_closer,
             }
+        for label in self.agreements:
+            values[f"agreement_{label.group}"] = label.generated
+            if label.real is not None:
+                values[f"agreement_{label.group}_of_real_images"] = label.real
         measured, reference = self.score.measured, self.score.reference
         return {
             **{name: float(f"{value:.4g}") for name, value in values.items()},
@@ -145,6 +152,11 @@ class Evaluation:
                 ("the same between training images", f"{near.between_real:.4g}", "each to the nearest other"),
                 ("closer than training images are", f"{near.share_closer:.1%}", "1 % is chance: see the sheet"),
             ]
+        for label in self.agreements:
+            rows.append((f"{label.group} as asked for", f"{label.generated:.3f}", f"{label.images:,} images, by tags"))
+            if label.real is not None:
+                named = f", {label.filled:,} of all named by an extractor" if label.filled else ""
+                rows.append(("real images' own", f"{label.real:.3f}", f"{label.real_images:,} images{named}"))
         lines = [f"# Quality of {self.model}", "", "| metric | value | of |", "|---|---|---|"]
         lines += [f"| {name} | {value} | {of} |" for name, value, of in rows]
         lines += ["", "## Protocol", "", "| fact | value |", "|---|---|"]
@@ -215,6 +227,7 @@ def evaluate(
             smoothness=smoothness(_paths(generator, extractor, seed, truncation, batch_size)),
             likeness=likeness,
             neighbours=sheet,
+            agreements=agreements(generator, extractor, seeds, training, truncation=truncation, batch_size=batch_size),
             features=len(measured.sample),
             compared=len(real),
         )

@@ -60,7 +60,7 @@ class Binding:
         """All outputs, as arrays of their own."""
         with self._lock:
             for name, array in inputs.items():
-                self._inputs[name].update_inplace(np.ascontiguousarray(array))
+                self._inputs[name].update_inplace(np.asarray(array, order="C"))
             self._session.run_with_iobinding(self._binding, self._options)
             # On the CPU numpy() is a view into the buffer, which the next call overwrites.
             return [value.numpy().copy() for value in self._outputs]

@@ -1,0 +1,109 @@
+"""How often a tagger agrees with labels: those that generated images were asked for, and those that real ones have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from animegen.generator import Generator
+from animegen.images.sets import ImageSet, picked
+from animegen.labels import draw_classes
+from animegen.quality.extractors import Extractor, Features
+from animegen.seeds import Seeds
+
+_MOST = 2048  # images of each kind that are tagged: a share of one half is then known to ±2 % (two standard errors)
+_STREAM = 52
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Of one group of labels: the share of images whose most probable tag of the group is their label.
+
+    Attributes:
+        group: such as `hair`.
+        generated: the share among generated images, whose labels are those that their seeds draw.
+        images: how many of them had a label that the tagger knows.
+        real: the share among real images, by their own labels; None without such.
+        real_images: how many of them had a label that the tagger knows.
+        filled: of all real images, those whose label an extractor named: with many of them `real` praises itself.
+    """
+
+    group: str
+    generated: float
+    images: int
+    real: float | None = None
+    real_images: int = 0
+    filled: int = 0
+
+
+def agreements(
+    generator: Generator,
+    extractor: Extractor,
+    seeds: Seeds,
+    real: ImageSet | None = None,
+    *,
+    truncation: float = 1.0,
+    batch_size: int | None = None,
+) -> tuple[Agreement, ...]:
+    """The agreement of each group that both the generator and the extractor have; at most 2,048 images are tagged.
+
+    Raises:
+        DataError: images that the extractor doesn't take.
+    """
+    columns = {group.name: _columns(extractor, group.name, group.classes) for group in generator.labels}
+    columns = {name: places for name, places in columns.items() if (places >= 0).sum() > 1}
+    if not columns:
+        return ()
+    drawn = seeds[:_MOST]
+    classes = draw_classes(drawn, generator.card.z_dim, generator.labels)
+    batches = generator.stream(drawn, truncation=truncation, batch_size=batch_size)
+    tags = np.concatenate([extractor.tag(batch, batch_size=batch_size) for batch in batches])
+    found = []
+    for number, group in enumerate(generator.labels):
+        if group.name in columns:
+            share, images = _share(tags, extractor, group.name, columns[group.name][classes[:, number]])
+            found.append(Agreement(group=group.name, generated=share, images=images))
+    if real is None or real.labels is None:
+        return tuple(found)
+    return tuple(_beside_real(agreement, extractor, real, batch_size) for agreement in found)
+
+
+def _beside_real(agreement: Agreement, extractor: Extractor, real: ImageSet, batch_size: int | None) -> Agreement:
+    """The agreement with the same share of real images, if they have such labels."""
+    assert real.labels is not None
+    names = [group.name for group in real.labels.groups]
+    if agreement.group not in names:
+        return agreement
+    group = real.labels.groups[names.index(agreement.group)]
+    classes = real.labels.values[:, names.index(agreement.group)]
+    (known,) = np.nonzero(classes >= 0)
+    rows = np.sort(np.random.default_rng([_STREAM, real.count]).permutation(known)[:_MOST])
+    if not len(rows):
+        return agreement
+    tags = extractor.tag(picked(real, rows), batch_size=batch_size)
+    places = _columns(extractor, group.name, group.classes)[classes[rows]]
+    share, images = _share(tags, extractor, group.name, places)
+    return Agreement(
+        group=agreement.group,
+        generated=agreement.generated,
+        images=agreement.images,
+        real=share,
+        real_images=images,
+        filled=group.filled,
+    )
+
+
+def _columns(extractor: Extractor, group: str, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """The place of each class among the extractor's tags; −1 for those that it doesn't know."""
+    places = {tag: place for place, tag in enumerate(extractor.tags)}
+    return np.array([places.get(f"{group}:{name}", -1) for name in classes], np.int64)
+
+
+def _share(tags: Features, extractor: Extractor, group: str, labels: NDArray[np.int64]) -> tuple[float, int]:
+    """The share of images [N] whose most probable tag of the group is their label, among those with a known label."""
+    of_group = np.array([place for place, tag in enumerate(extractor.tags) if tag.startswith(f"{group}:")])
+    best = of_group[tags[:, of_group].argmax(axis=1)]
+    known = labels >= 0
+    return float((best == labels)[known].mean()) if known.any() else 0.0, int(known.sum())

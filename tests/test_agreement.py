@@ -1,0 +1,106 @@
+"""How often a tagger agrees with labels: those that were asked for, and those of real pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import GROUPS, Run
+from extractor_models import TAGS
+
+from animegen import DataError, Extractor, Generator, evaluate, open_images
+from animegen.images.sets import pixel_hash
+from animegen.labels import draw_classes
+from animegen.quality.agreement import agreements
+from animegen.seeds import Seeds
+
+
+def dataset(path: Path, **changes: Any) -> Path:
+    """60 real images of 8×8 pixels, each of one colour, with labels that are right for half of them."""
+    path.mkdir()
+    colours = np.arange(60) % 3  # red, green, blue
+    images = np.full((60, 8, 8, 3), 20, np.uint8)
+    images[np.arange(60), :, :, colours] = 200
+    images[:, 0, 0] = np.arange(60)[:, None]  # no two are alike
+    # Classes blue 0 and red 1; the first ten are unknown, every other one is wrong.
+    values = np.where(colours == 2, 0, 1)
+    values[::2] = 1 - values[::2]
+    values[:10] = -1
+    card = {
+        "format": 1, "count": 60, "size": 8, "channels": 3, "resize": "none", "sha256": pixel_hash(images),
+        "labels": [{"name": "hair", "classes": ["blue", "red"], "counts": [0, 0], "unknown": 10, "filled": 4}],
+        **changes,
+    }  # fmt: skip
+    np.save(path / "images.npy", images)
+    np.save(path / "labels.npy", values[:, None].astype(np.int16))
+    (path / "dataset.json").write_text(json.dumps(card))
+    return path
+
+
+def test_the_share_of_images_whose_tag_is_their_label(
+    conditional_model: Path, tiny_extractor: Extractor, tmp_path: Path
+) -> None:
+    real = open_images(dataset(tmp_path / "data"))
+    with Generator.load(conditional_model, device="cpu") as generator:
+        seeds = Seeds.starting(5, 300)
+        (hair,) = agreements(generator, tiny_extractor, seeds, real)  # the tagger has other eyes
+        images = generator.sample(300, seed=5)
+    asked = np.array(GROUPS[0].classes)[draw_classes(seeds, 8, GROUPS)[:, 0]]
+    hairs = [tag.partition(":")[2] for tag in TAGS if tag.startswith("hair:")]
+    seen = np.array(hairs)[tiny_extractor.tag(images)[:, : len(hairs)].argmax(1)]
+    known = asked != "blonde"
+    assert (hair.group, hair.images) == ("hair", known.sum())
+    assert hair.generated == pytest.approx((seen == asked)[known].mean())
+    assert (hair.real_images, hair.filled) == (50, 4)
+    right = (np.arange(60) % 2 == 1) & (np.arange(60) % 3 != 1)  # a green one is neither
+    assert hair.real == pytest.approx(right[10:].mean())
+
+
+def test_what_cannot_agree_is_left_out(
+    conditional_model: Path, tiny_model: Path, tiny_extractor: Extractor, tmp_path: Path
+) -> None:
+    seeds = Seeds.starting(0, 20)
+    with Generator.load(tiny_model, device="cpu") as plain:
+        assert agreements(plain, tiny_extractor, seeds) == ()
+    with Generator.load(conditional_model, device="cpu") as generator:
+        (hair,) = agreements(generator, tiny_extractor, seeds)
+        assert hair.real is None
+        other = dataset(tmp_path / "other", labels=[{"name": "hat", "classes": ["blue", "red"]}])
+        assert agreements(generator, tiny_extractor, seeds, open_images(other)) == (hair,)
+        unlabelled = replace(open_images(other), labels=None)
+        assert agreements(generator, tiny_extractor, seeds, unlabelled) == (hair,)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [{"name": "hair", "classes": ["blue"]}],
+        [{"name": "hair", "classes": ["blue", "red"]}, {"name": "eyes", "classes": ["blue", "red"]}],
+        [{"name": "hair"}],
+        ["hair"],
+    ],
+)
+def test_labels_that_do_not_fit_their_images(labels: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is damaged: .*label.*; prepare it again"):
+        open_images(dataset(tmp_path / "data", labels=labels))
+
+
+def test_evaluate_says_it(
+    conditional_model: Path, tiny_extractor_file: Path, tiny_extractor: Extractor, animegen: Run, tmp_path: Path
+) -> None:
+    data = dataset(tmp_path / "data")
+    with Generator.load(conditional_model, device="cpu") as generator:
+        evaluation = evaluate(generator, data, extractor=tiny_extractor, data=data, n=100)
+    (hair,) = evaluation.agreements
+    figures = evaluation.figures()
+    assert figures["agreement_hair"] == pytest.approx(hair.generated, rel=1e-3)
+    assert figures["agreement_hair_of_real_images"] == pytest.approx(hair.real, rel=1e-3)
+    assert f"| hair as asked for | {hair.generated:.3f} | {hair.images} images, by tags |" in evaluation.to_markdown()
+    assert "50 images, 4 of all named by an extractor" in evaluation.to_markdown()
+    done = animegen("evaluate", "--model", conditional_model, "--device", "cpu", "--n", "100", "--reference", data,
+                    "--extractor", tiny_extractor_file, "--data", data, "--out", "report", "--json")  # fmt: skip
+    assert json.loads(done.stdout)["agreements"][0]["generated"] == hair.generated
