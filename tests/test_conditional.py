@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import GROUPS, Run, assert_error, conditional_graph, tiny_card, tiny_graph, write_model
+from conftest import GROUPS, ROOT, Run, assert_error, conditional_graph, tiny_card, tiny_graph, write_model
 from PIL import Image
 
 from animegen import Generator, ModelCard, ModelError, UsageError
@@ -303,3 +305,17 @@ def test_info_shows_the_groups(animegen: Run, conditional_model: Path) -> None:
     assert "labels.eyes" in animegen("info", "--model", conditional_model).stdout.decode()
     card = json.loads(animegen("info", "--model", conditional_model, "--json").stdout)
     assert card["labels"][1] == {"name": "eyes", "classes": ["green", "grey"], "counts": [5, 7]}
+
+
+@pytest.mark.parametrize("page", ["docs/library.md", "docs/model-format.md"])
+def test_what_the_documents_say_of_labels_runs(
+    page: str, conditional_model: Path, faces: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(conditional_model, tmp_path / "my-faces.onnx")
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```py\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(block, page, "exec"), names)
+    expected = faces.sample(seed=7)[0] if "format" in page else faces.sheet(3, rows="hair", columns="eyes")
+    images = names["images"]
+    np.testing.assert_array_equal(images[0].transpose(1, 2, 0) if "format" in page else images, expected)
