@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -12,7 +13,7 @@ from animegen.cli import main
 from animegen.cli.options import Finite
 
 
-def numbers(group: click.Group, kind: type[click.ParamType]) -> list[tuple[str, str]]:
+def numbers(group: click.Group, kind: type[Any]) -> list[tuple[str, str]]:
     """Every option of a kind, with its command."""
     return [
         (name, parameter.opts[0])

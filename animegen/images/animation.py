@@ -149,7 +149,7 @@ def _write_with_pillow(pictures: Iterator[Image.Image], file: IO[bytes], form: F
     options = {"quality": 90} if form.name == "WEBP" else {"optimize": False}
     try:
         first.save(file, form.name, save_all=True, append_images=pictures, duration=times, loop=0, **options)
-    except (OverflowError, struct.error) as error:  # Pillow joins frames that are alike, and a GIF's clock ends at 655 seconds a frame
+    except (OverflowError, struct.error) as error:  # Pillow joins frames that are alike: the clock ends at 655 seconds
         raise UsageError(
             "the frames stay alike for longer than 655 seconds, which a GIF can't say: ask for more of them a second, "
             "or write a .webp"

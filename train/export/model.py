@@ -14,6 +14,7 @@ import torch
 
 import animegen
 from animegen.files import sha256
+from animegen.images.sources import readable
 from animegen.model.card import ModelCard
 from animegen.quality.evaluation import evaluate
 from animegen.runtime import Session
@@ -66,7 +67,7 @@ def export(
     model = build(graph, generator.z_dim, weights)
     card = _card(
         saved,
-        name=name or out.stem,
+        name=readable(name or out.stem),
         licence=licence,
         provenance=provenance,
         checkpoint_sha256=sha256(source),
