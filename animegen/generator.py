@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice, tee
+from math import prod
+from operator import length_hint
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,15 +25,22 @@ from animegen.model.foreign import Overrides, infer
 from animegen.model.signature import Signature, of_card
 from animegen.runtime import CudaOptions, Device, Session
 from animegen.runtime.chunks import batch_size_for
-from animegen.seeds import Seeds
+from animegen.runtime.machine import check_memory
+from animegen.runtime.travel import reduced
+from animegen.seeds import Seeds, check_seed, whole_number
 
 logger = logging.getLogger(__name__)
+
+_LARGE = 2**28  # bytes: below it nobody asks how much memory is left, which takes a quarter of a millisecond
 
 
 class Generator:
     """A session and the card of the model in it. Safe to share between threads: it keeps no state of its own.
 
-    Images are uint8 [N, H, W, C] arrays, channels last, as Pillow and most viewers want them.
+    Images are uint8 [N, H, W, C] arrays, channels last, as Pillow and most viewers want them. Whole numbers may be
+    Python's, numpy's or those of another library.
+
+    A copied or pickled one loads its model again where it arrives, with the options that it was loaded with.
 
     Attributes:
         card: what the model file says of itself.
@@ -53,6 +63,7 @@ class Generator:
         self.card = card
         self.signature = signature or of_card(session, card)
         self._session: Session | None = session
+        self._load: Callable[[], Self] | None = None
 
     @classmethod
     def load(
@@ -78,16 +89,25 @@ class Generator:
             MissingPackageError: no ONNX Runtime is installed.
         """
         path = catalog.find_model(model)
+        where = path.absolute() if Path(model) == path else model  # a name or an address holds elsewhere too
+        load = partial(cls.load, where, device=device, threads=threads, overrides=overrides, cuda=cuda)
         session = Session(path, device=device, threads=threads, cuda=cuda)
         overrides = overrides or Overrides()
         if ModelCard.is_in(session.metadata):
             if overrides != Overrides():
                 raise UsageError(f"{path} has a card that says how it is used: leave the --model-… options out")
-            return cls(session, ModelCard.from_metadata(session.metadata, origin=str(path)))
+            return cls(session, ModelCard.from_metadata(session.metadata, origin=str(path)))._loaded_by(load)
         signature, groups = infer(session, overrides, origin=str(path))
         logger.info("model: no card in %s, inferred %s", model, signature.describe())
         card = ModelCard.of_foreign(path.stem, signature.z_shape[0], signature.image_shape, groups)
-        return cls(session, card, signature)
+        return cls(session, card, signature)._loaded_by(load)
+
+    def _loaded_by(self, load: Callable[[], Self]) -> Self:
+        self._load = load
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return reduced(self._load, self.sha256, self.card.name)
 
     @property
     def is_foreign(self) -> bool:
@@ -171,8 +191,9 @@ class Generator:
         Raises:
             UsageError: `n` or `batch_size` below 1, a seed outside of 0 … 2³²−1, a truncation outside of 0 … 1, or
                 labels that the model doesn't have.
+            DataError: the images, or a batch of them, don't fit into the memory that is left.
         """
-        wanted = Seeds.starting(seed, n) if seeds is None else list(seeds)
+        wanted = Seeds.starting(seed, n) if seeds is None else list(map(check_seed, seeds))
         batches = self.stream(wanted, labels=labels, truncation=truncation, batch_size=batch_size)
         return self._together(batches, len(wanted))
 
@@ -187,9 +208,9 @@ class Generator:
         """The images of `seeds`, lazily, in batches uint8 [≤ batch_size, H, W, C]; memory stays constant.
 
         Raises:
-            UsageError: as `sample`.
+            UsageError, DataError: as `sample`.
         """
-        batch_size = self._batch_size(batch_size)
+        batch_size = self._batch_size(batch_size, length_hint(seeds))
         latents.check_truncation(truncation)  # now, not in the loop
         return self._stream(iter(seeds), self._ask(labels), truncation, batch_size)
 
@@ -209,9 +230,10 @@ class Generator:
         """Each seed with its image uint8 [H, W, C], lazily, as sinks take them.
 
         Raises:
-            UsageError: as `sample`.
+            UsageError, DataError: as `sample`.
         """
-        names, wanted = tee(seeds)
+        batch_size = self._batch_size(batch_size, length_hint(seeds))
+        names, wanted = tee(map(check_seed, seeds))
         batches = self.stream(wanted, labels=labels, truncation=truncation, batch_size=batch_size)
         return zip(names, chain.from_iterable(batches), strict=True)
 
@@ -233,9 +255,12 @@ class Generator:
         Raises:
             UsageError: fewer than 2 seeds or steps, an unknown mode, another number of labels than of seeds, or as
                 `sample`.
+            DataError: as `sample`.
         """
-        path = latents.through(self.latents(seeds, truncation=truncation), steps, mode)
-        return self(path, latents.through(self.label_vectors(seeds, labels), steps, "lerp"), batch_size=batch_size)
+        stops, labels_of_stops = self.latents(seeds, truncation=truncation), self.label_vectors(seeds, labels)
+        self._check_memory((len(stops) - 1) * (whole_number("steps", steps) - 1) + 1, images=True)
+        path = latents.through(stops, steps, mode), latents.through(labels_of_stops, steps, "lerp")
+        return self(*path, batch_size=batch_size)
 
     def walk(
         self,
@@ -252,8 +277,10 @@ class Generator:
 
         Raises:
             UsageError: fewer than 2 seeds, fewer frames than seeds, or as `interpolate`.
+            DataError: the latents of so many frames don't fit into the memory that is left.
         """
-        stops = list(seeds)
+        frames, stops = whole_number("frames", frames), list(seeds)
+        self._check_memory(frames, images=False)
         path = latents.loop(self.latents(stops, truncation=truncation), frames)
         return self.frames(path, blended_loop(self.label_vectors(stops, labels), frames), batch_size=batch_size)
 
@@ -274,19 +301,19 @@ class Generator:
         what the generator knows. Shen & Zhou 2021, equation 1.
 
         Raises:
-            UsageError: the model has no such direction, no amounts, one that is not finite, or as `sample`.
+            UsageError: the model has no such direction, an amount that is not finite, or as `sample`.
         """
         count = len(self.card.directions)
         if not count:
             raise UsageError(f"{self.card.name} has no directions to edit along: export it again with this version")
-        if direction is not None and not 0 <= direction < count:
-            raise UsageError(f"direction is {direction} and must be from 0 to {count - 1} for {self.card.name}")
+        if direction is not None:
+            direction = whole_number("direction", direction, 0, count - 1, why=f" for {self.card.name}")
         chosen = self.card.directions if direction is None else self.card.directions[direction : direction + 1]
         lengths, vectors = np.asarray(amounts, np.float32), np.array(chosen, np.float32)
         moves = np.concatenate([np.outer(lengths, vector) for vector in vectors])
         moved = self.latents([seed], truncation=truncation) + moves
-        vectors = self.label_vectors([seed], labels)
-        return self(moved, np.repeat(vectors, len(moved), axis=0), batch_size=batch_size)
+        y = np.repeat(self.label_vectors([seed], labels), len(moved), axis=0)
+        return self(moved, y, batch_size=batch_size)
 
     def sheet(
         self,
@@ -334,7 +361,7 @@ class Generator:
         """
         z = self._checked(z, axes=(2,))
         y = self._labels_beside(z, labels)
-        return self._together(self._batches(z, y, self._batch_size(batch_size)), len(z))
+        return self._together(self._batches(z, y, self._batch_size(batch_size, len(z))), len(z))
 
     def frames(
         self, z: Latents, labels: Labels | Wanted | None = None, *, batch_size: int | None = None
@@ -349,8 +376,9 @@ class Generator:
         """
         z = self._checked(z, axes=(2, 3))
         y = self._labels_beside(z, labels)
-        flat = z.reshape(-1, self.card.z_dim)
-        batches = self._batches(flat, y.reshape(len(flat), y.shape[-1]), self._batch_size(batch_size))
+        z_of_each = z.reshape(-1, self.card.z_dim)
+        y_of_each = y.reshape(len(z_of_each), y.shape[-1])
+        batches = self._batches(z_of_each, y_of_each, self._batch_size(batch_size, len(z_of_each)))
         images = chain.from_iterable(batches)
         if z.ndim == 2:
             return _Frames(images, len(z))
@@ -370,7 +398,7 @@ class Generator:
 
     def _checked(self, z: Latents, axes: tuple[int, ...]) -> Latents:
         z = np.asarray(z, np.float32)
-        if z.ndim not in axes or z.shape[-1] != self.card.z_dim or z.size == 0:
+        if z.ndim not in axes or z.shape[-1] != self.card.z_dim or 0 in z.shape[1:]:
             wanted = " or ".join(f"[{'N, K, ' if n == 3 else 'N, '}{self.card.z_dim}]" for n in axes)
             raise UsageError(f"latents have the shape {list(z.shape)} and must have {wanted} for {self.card.name}")
         if not np.isfinite(z).all():
@@ -399,6 +427,7 @@ class Generator:
         return (self._run(z[part], y[part]) for part in parts)
 
     def _together(self, batches: Iterator[Images], n: int) -> Images:
+        self._check_memory(n, images=True)
         channels, height, width = self.card.image_shape
         images = np.empty((n, height, width, channels), np.uint8)
         done = 0
@@ -410,13 +439,30 @@ class Generator:
     def _run(self, z: Latents, y: Labels) -> Images:
         return self.signature.run(self._open(), z, y)
 
-    def _batch_size(self, asked: int | None) -> int:
-        return batch_size_for(self._open().buckets, asked)
+    def _batch_size(self, asked: int | None, rows: int) -> int:
+        """The rows of a batch, of `rows` in all, 0 where that isn't known."""
+        size = batch_size_for(self._open().buckets, asked)
+        # The least that a batch takes: its latents as they are drawn, and images as floats before they are levels. What
+        # lies between them in the graph is ONNX Runtime's, which says by itself if it can't be had.
+        least = min(size, rows) * (12 * self.card.z_dim + 5 * prod(self.card.image_shape))
+        _check(least, f"batches of {min(size, rows):,} images")
+        return size
+
+    def _check_memory(self, count: int, *, images: bool) -> None:
+        """Refuse more images at once, or else more latents of a path, than there is memory for."""
+        # On a spline a latent is four stops and sums of them in float64.
+        each = prod(self.card.image_shape) if images else 64 * self.card.z_dim
+        _check(count * each, f"{count:,} images" if images else f"the latents of {count:,} frames")
 
     def _open(self) -> Session:
         if self._session is None:
             raise UsageError("the generator is closed: load it again")
         return self._session
+
+
+def _check(needed: int, what: str) -> None:
+    if needed > _LARGE:
+        check_memory(needed, what)
 
 
 class _Frames(Iterator[Images]):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import UsageError
-from animegen.seeds import check_seed
+from animegen.seeds import check_seed, whole_number
 
 Latents = NDArray[np.float32]
 Mode = Literal["slerp", "lerp"]
@@ -25,8 +25,9 @@ def from_seeds(seeds: Iterable[int], z_dim: int) -> Latents:
     keeps frozen (NEP 19), so a seed names the same latent on every machine and in every version.
 
     Raises:
-        UsageError: a seed is not a whole number from 0 to 2³²−1.
+        UsageError: a seed is not a whole number from 0 to 2³²−1, or `z_dim` is below 1.
     """
+    z_dim = whole_number("z_dim", z_dim)
     rows = [np.random.RandomState(check_seed(seed)).standard_normal(z_dim) for seed in seeds]
     return np.array(rows, dtype=np.float32).reshape(len(rows), z_dim)
 
@@ -79,8 +80,7 @@ def interpolate(a: Latents, b: Latents, steps: int, mode: Mode = "slerp") -> Lat
     Raises:
         UsageError: fewer than 2 steps, or an unknown mode.
     """
-    if steps < 2:
-        raise UsageError(f"steps is {steps} and must be at least 2: an interpolation includes its ends")
+    steps = whole_number("steps", steps, 2, why=": an interpolation includes its ends")
     t = np.linspace(0, 1, steps)
     if mode == "slerp":
         return slerp(a, b, t)
@@ -119,8 +119,7 @@ def loop(stops: Latents, frames: int) -> Latents:
     n = len(stops)
     if n < 2:
         raise UsageError(f"a loop has {n} stops and must have at least 2")
-    if frames < n:
-        raise UsageError(f"frames is {frames} and must be at least {n}, one for each stop")
+    frames = whole_number("frames", frames, n, why=", one for each stop")
     points = stops.astype(np.float64)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     position = np.arange(frames) * n / frames

@@ -1,4 +1,4 @@
-"""The seeds that name images: single ones, ranges, and lists of both as people type them. No numpy."""
+"""The seeds that name images: single ones, ranges, and lists of both as people type them. Whole numbers. No numpy."""
 
 from __future__ import annotations
 
@@ -14,18 +14,38 @@ from animegen.errors import UsageError
 LARGEST = 2**32 - 1  # what numpy.random.RandomState takes
 
 
+def whole_number(name: str, value: SupportsIndex, least: int = 1, most: int | None = None, *, why: str = "") -> int:
+    """`value` as a plain int: integers of numpy and torch are bounded, and sums of them wrap around.
+
+    Raises:
+        UsageError: it is no integer, or outside of its range; the message names it, and `why` stands behind the rule.
+    """
+    rule = f"at least {least}" if most is None else f"from {least} to {most}"
+    number = _integer(value)
+    if number is None:
+        raise UsageError(f"{name} is {value!r} and must be a whole number, {rule}{why}")
+    if number < least or (most is not None and number > most):
+        raise UsageError(f"{name} is {number} and must be {rule}{why}")
+    return number
+
+
+def _integer(value: SupportsIndex) -> int | None:
+    try:
+        return None if isinstance(value, bool) else index(value)
+    except TypeError:
+        return None
+
+
 def check_seed(seed: SupportsIndex) -> int:
     """Return `seed` as a plain int.
 
     Raises:
         UsageError: it is no whole number from 0 to 2³²−1.
     """
-    try:
-        number = -1 if isinstance(seed, bool) else index(seed)  # numpy's integers are fine too
-    except TypeError:
-        number = -1
-    if not 0 <= number <= LARGEST:
-        raise UsageError(f"seed is {seed!r} and must be a whole number from 0 to {LARGEST}")
+    number = _integer(seed)
+    if number is None or not 0 <= number <= LARGEST:
+        shown = repr(seed) if number is None else number
+        raise UsageError(f"seed is {shown} and must be a whole number from 0 to {LARGEST}")
     return number
 
 
@@ -43,15 +63,13 @@ class Seeds(Sequence[int]):
         self._ends = list(accumulate(map(len, self._ranges)))
 
     @classmethod
-    def starting(cls, seed: int, n: int) -> Seeds:
+    def starting(cls, seed: SupportsIndex, n: SupportsIndex) -> Seeds:
         """The `n` seeds from `seed` on: image k of a sample is the image of seed + k.
 
         Raises:
             UsageError: `n` is below 1, or a seed would be out of range.
         """
-        check_seed(seed)
-        if n < 1:
-            raise UsageError(f"n is {n} and must be at least 1")
+        seed, n = check_seed(seed), whole_number("n", n)
         if seed + n - 1 > LARGEST:
             raise UsageError(
                 f"the last of {n} seeds from {seed} on is {seed + n - 1} and must be at most {LARGEST}: "
@@ -85,14 +103,15 @@ class Seeds(Sequence[int]):
         return chain.from_iterable(self._ranges)
 
     @overload
-    def __getitem__(self, place: int) -> int: ...
+    def __getitem__(self, place: SupportsIndex) -> int: ...
 
     @overload
     def __getitem__(self, place: slice) -> list[int]: ...
 
-    def __getitem__(self, place: int | slice) -> int | list[int]:
+    def __getitem__(self, place: SupportsIndex | slice) -> int | list[int]:
         if isinstance(place, slice):
             return [self[k] for k in range(*place.indices(len(self)))]
+        place = index(place)
         k = place + len(self) if place < 0 else place
         if not 0 <= k < len(self):
             raise IndexError(place)

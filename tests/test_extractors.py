@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import multiprocessing
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from onnx import helper
 from animegen import DataError, Extractor, Generator, ModelError, UsageError
 from animegen.model import catalog
 from animegen.quality.extractors import CARD_KEY
+from animegen.runtime import Session
 
 
 def noise(count: int, size: tuple[int, int] = (12, 10), channels: int = 3) -> np.ndarray:
@@ -41,7 +45,7 @@ def test_features_are_the_graph_s(tiny_extractor: Extractor, tiny_extractor_file
     red = np.zeros((1, 8, 8, 3), np.uint8)
     red[..., 0] = 255
     assert tiny_extractor.tag(red).argmax() == TAGS.index("hair:red")
-    assert tiny_extractor(images[:0]).shape == (0, 6)
+    assert tiny_extractor(images[:0]).shape == tiny_extractor(images[:0], batch_size=3).shape == (0, 6)
     assert tiny_extractor.tag(images[:0]).shape == (0, 5)
 
 
@@ -87,6 +91,27 @@ def test_images_that_it_does_not_take(tiny_extractor: Extractor, tmp_path: Path)
     fixed = Extractor.load(write_extractor(tmp_path / "fixed.onnx", extractor_graph(("N", 3, 16, 16))), device="cpu")
     with pytest.raises(DataError, match=r"16×16 only.*--size 16"):
         fixed(noise(2))
+
+
+def test_a_copy_loads_again(tiny_extractor_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_extractor_file.parent)
+    extractor = Extractor.load(tiny_extractor_file.name, device="cpu", threads=1)
+    monkeypatch.chdir("/")
+    images = noise(5)
+    pickled = pickle.loads(pickle.dumps(extractor))  # noqa: S301 (our own)
+    for copied in (copy.copy(extractor), copy.deepcopy(extractor), pickled):
+        assert copied is not extractor
+        assert (copied.name, copied.sha256, copied.tags) == (extractor.name, extractor.sha256, extractor.tags)
+        np.testing.assert_array_equal(copied(images), extractor(images))
+    joined = Extractor(Session(tiny_extractor_file, device="cpu"), name="joined", sha256="")
+    with pytest.raises(UsageError, match="joined was made from a session and can't be copied or pickled"):
+        pickle.dumps(joined)
+
+
+def test_a_pool_takes_an_extractor(anime: Extractor) -> None:
+    images = noise(2, (64, 64))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_allclose(pool.apply(anime, (images,)), anime(images), atol=1e-5)
 
 
 def test_files_that_are_no_extractor(tmp_path: Path, tiny_model: Path) -> None:

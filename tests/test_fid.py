@@ -167,8 +167,27 @@ def test_scores_that_cannot_be(
     for images, options, words in refused:
         with pytest.raises(UsageError, match=words):
             fid(images, reference, extractor=tiny_extractor, **options)
+    with pytest.raises(UsageError, match="the last of 128 seeds"):  # of the interpolations, which are made last
+        evaluate(generator, reference, extractor=tiny_extractor, n=20, seed=2**32 - 30)
     with pytest.raises(DataError, match="does not exist"):
         fid(tmp_path / "nowhere", reference, extractor=tiny_extractor)
+
+
+def test_integers_of_any_kind(generator: Generator, tiny_extractor: Extractor, reference: Reference) -> None:
+    options: dict[str, Any] = {
+        "n": np.uint8(200),
+        "seed": np.uint8(100),
+        "repeats": np.int8(2),
+        "batch_size": np.int8(9),
+    }
+    plain = {key: int(value) for key, value in options.items()}
+    scores = [fid(generator, reference, extractor=tiny_extractor, **each) for each in (options, plain)]
+    assert scores[0].values == scores[1].values
+    assert "seeds 100-299" in scores[0].measured.preparation
+    many: Any = np.uint8(250)
+    found = search(generator, {"hair": "red"}, extractor=tiny_extractor, seed=many, most=many, n=many)
+    assert (found.seen, type(found.best.seed)) == (250, int)
+    assert evaluate(generator, reference, extractor=tiny_extractor, n=many, seed=many).features == 250
 
 
 def test_measuring_tells_how_far_it_is(generator: Generator, tiny_extractor: Extractor) -> None:

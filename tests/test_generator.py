@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from operator import length_hint
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -15,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from animegen import Generator, ModelError, UsageError, grid, latents
+from animegen import DataError, Generator, ModelError, Overrides, Seeds, UsageError, grid, latents
 from animegen.runtime import Session
 
 
@@ -60,7 +65,171 @@ def test_a_seed_names_an_image_whatever_the_batch(generator: Generator, seed: in
 def test_seeds_in_any_order(generator: Generator) -> None:
     plain = generator.sample(10, seed=100)
     np.testing.assert_array_equal(generator.sample(seeds=[107, 100, 107]), plain[[7, 0, 7]])
-    assert generator.sample(seeds=[]).shape == (0, 8, 8, 3)
+
+
+def test_an_empty_batch_gives_an_empty_array(generator: Generator, edit_generator: Generator) -> None:
+    none = np.zeros((0, 8), np.float32)
+    for images in (
+        generator.sample(seeds=[]),
+        generator(none),
+        generator(none, batch_size=3),
+    ):
+        assert images.shape == (0, 8, 8, 3)
+        assert images.dtype == np.uint8
+    assert edit_generator.edit(5, 0, []).shape == (0, 8, 8, 3)
+    assert [*generator.stream([])] == [*generator.pairs([])] == [*generator.frames(none)] == []
+    assert [*generator.frames(none[:, None])] == []
+
+
+INTEGERS: list[Callable[[int], Any]] = [np.uint16, np.int64, np.array, lambda number: np.array([number], np.uint32)[0]]
+
+
+@pytest.fixture(params=[*range(len(INTEGERS)), "torch"])
+def integer(request: pytest.FixtureRequest) -> Callable[[int], Any]:
+    """What makes an integer of another kind."""
+    if request.param == "torch":
+        return cast(Callable[[int], Any], pytest.importorskip("torch").tensor)
+    return INTEGERS[cast(int, request.param)]
+
+
+def test_integers_of_any_kind_are_taken_at_their_value(
+    edit_generator: Generator, tiny_model: Path, integer: Callable[[int], Any]
+) -> None:
+    generator = edit_generator
+    seed, n = 65_534, 4  # the last two don't fit into 16 bits
+    expected = generator.sample(n, seed=seed)
+    assert len(expected) == 4
+    np.testing.assert_array_equal(generator.sample(integer(n), seed=integer(seed), batch_size=integer(3)), expected)
+    np.testing.assert_array_equal(generator.sample(seeds=[integer(seed + k) for k in (0, 1)]), expected[:2])
+    pairs = list(generator.pairs([integer(seed)]))
+    assert [(type(name), name) for name, _ in pairs] == [(int, seed)]
+    np.testing.assert_array_equal(generator.sample(integer(300), batch_size=integer(200)), generator.sample(300))
+    way = generator.interpolate(integer(1), integer(2), integer(5), steps=integer(200))
+    np.testing.assert_array_equal(way, generator.interpolate(1, 2, 5, steps=200))
+    walk = [*generator.walk([integer(1), integer(2)], frames=integer(40_000))][::1000]
+    np.testing.assert_array_equal(walk, [*generator.walk([1, 2], frames=40_000)][::1000])
+    np.testing.assert_array_equal(generator.edit(integer(5), integer(1), [1]), generator.edit(5, 1, [1]))
+    assert Generator.load(tiny_model, device="cpu", threads=integer(1)).threads == 1
+
+
+def test_small_integers_do_not_wrap_around(generator: Generator) -> None:
+    most: Any = np.uint8(200)
+    np.testing.assert_array_equal(generator.sample(most, seed=most), generator.sample(200, seed=200))
+    walk = [*generator.walk([1, 2, 3], frames=most)]
+    np.testing.assert_array_equal(walk, [*generator.walk([1, 2, 3], frames=200)])
+    assert Seeds.starting(7, 300)[np.int8(-1)] == 306
+
+
+@pytest.mark.parametrize("value", [2.0, "2", None, True, np.float32(2), np.bool_(True), np.array([1, 2])])
+def test_what_is_no_integer(generator: Generator, value: Any) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: generator.sample(value),
+        lambda: generator.sample(1, seed=value),
+        lambda: generator.interpolate(1, 2, steps=value),
+        lambda: generator.walk([1, 2], frames=value),
+    ]
+    for call in calls:
+        with pytest.raises(UsageError, match="must be a whole number"):
+            call()
+
+
+# --- what doesn't fit into memory is refused before any work ---
+
+
+def test_more_than_memory_holds_is_refused(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("animegen.runtime.machine.available_memory", lambda: 300_000_000)
+    monkeypatch.setattr(Session, "run", lambda *_: pytest.fail("it began"))
+    many, z = 2_000_000, latents.from_seeds([0], 8)
+    wide = np.broadcast_to(z, (many, 8))
+    calls: list[Callable[[], object]] = [
+        lambda: generator.sample(many),
+        lambda: generator.interpolate(1, 2, steps=many),
+        lambda: generator.walk([1, 2], frames=many),
+        lambda: generator.stream(range(many), batch_size=many),
+        lambda: generator.pairs(Seeds.starting(0, many), batch_size=many),
+        lambda: generator.frames(wide, batch_size=many),
+        lambda: generator(wide),
+    ]
+    for call in calls:
+        with pytest.raises(DataError, match=r"take some .* GB of memory, and 0\.3 GB are left: ask for fewer"):
+            call()
+    generator.stream(range(many))  # lazily, and in batches that fit
+    generator.stream(range(4), batch_size=many)
+
+
+def test_a_batch_that_onnx_runtime_has_no_memory_for(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(tiny_model, device="cpu")
+    for error in (MemoryError(), RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for 12 bytes")):
+
+        def run(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(session, "_session", SimpleNamespace(run=run))
+        with pytest.raises(ModelError, match=r"tiny\.onnx failed to run: .*: take a smaller batch_size$"):
+            session.run({})
+
+
+@pytest.mark.parametrize("truncation", [float("nan"), float("inf"), -float("inf"), -0.1, np.float32("nan")])
+def test_truncations_that_are_no_share(generator: Generator, truncation: float) -> None:
+    for call in (generator.sample, lambda **options: generator.walk([1, 2], **options)):
+        with pytest.raises(UsageError, match=r"truncation is .* and must be from 0"):
+            call(truncation=truncation)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 999_999_999_999, 2.0])
+def test_threads_out_of_range(tiny_model: Path, threads: Any) -> None:
+    with pytest.raises(UsageError, match=rf"threads is {threads} and must be .*from 1 to \d+: more than"):
+        Generator.load(tiny_model, device="cpu", threads=threads)
+
+
+# --- copies ---
+
+
+def unpickled(data: bytes) -> Any:
+    return pickle.loads(data)  # noqa: S301 (our own)
+
+
+def test_a_copy_loads_again(edit_generator: Generator) -> None:
+    expected = edit_generator.sample(3)
+    copies = (copy.copy(edit_generator), copy.deepcopy([edit_generator])[0], unpickled(pickle.dumps(edit_generator)))
+    for copied in copies:
+        with copied as generator:
+            assert generator is not edit_generator
+            assert (generator.card, generator.signature) == (edit_generator.card, edit_generator.signature)
+            np.testing.assert_array_equal(generator.sample(3), expected)
+    edit_generator.sample(1)  # their end is not its own
+
+
+def test_a_copy_has_the_options_of_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(tmp_path / "foreign.onnx", None, tiny_graph("noise"))
+    monkeypatch.chdir(tmp_path)
+    options = {"device": "cpu", "threads": 2, "overrides": Overrides(z_dim=8)}
+    data = pickle.dumps(Generator.load("foreign.onnx", **options))  # type: ignore[arg-type]
+    monkeypatch.chdir("/")
+    arrived = unpickled(data)
+    assert (arrived.device, arrived.threads, arrived.is_foreign) == ("cpu", 2, True)
+    assert b"foreign.onnx" in data
+    assert str(tmp_path).encode() not in pickle.dumps(Generator.load("anime-pixels-64", device="cpu"))
+
+
+def test_a_pool_takes_a_generator(generator: Generator) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(generator.sample, (4,), {"seed": 9}), generator.sample(4, seed=9))
+
+
+def test_generators_that_cannot_travel(tiny_model: Path, tmp_path: Path) -> None:
+    joined = Generator(Session(tiny_model, device="cpu"), tiny_card())
+    for call in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(UsageError, match="tiny was made from a session and can't be copied or pickled"):
+            call(joined)
+    model = write_model(tmp_path / "other.onnx", tiny_card())
+    data = pickle.dumps(Generator.load(model, device="cpu"))
+    write_model(model, tiny_card(licence="another"))
+    with pytest.raises(ModelError, match="its file has changed"):
+        unpickled(data)
+    model.unlink()
+    with pytest.raises(ModelError, match=r"no model .*other\.onnx"):
+        unpickled(data)
 
 
 def test_the_stream_is_lazy(generator: Generator) -> None:
@@ -173,7 +342,7 @@ def test_an_edit_moves_along_a_direction(edit_generator: Generator) -> None:
         (-1, [1], "direction is -1 and must be from 0 to 1 for tiny"),
         (2, [1], "direction is 2 and must be from 0 to 1"),
         (0, [float("inf")], "not finite"),
-        (0, [], r"must have \[N, 8\]"),
+        (True, [1], "direction is True and must be a whole number, from 0 to 1"),
     ],
 )
 def test_an_edit_states_its_rules(edit_generator: Generator, direction: int, amounts: list[float], words: str) -> None:
@@ -187,7 +356,7 @@ def test_a_model_without_directions(generator: Generator, direction: int | None)
         generator.edit(5, direction, [1])
 
 
-@pytest.mark.parametrize("shape", [(8,), (2, 7), (0, 8), (2, 8, 1), (2, 2, 8)])
+@pytest.mark.parametrize("shape", [(8,), (2, 7), (0, 7), (2, 8, 1), (2, 2, 8)])
 def test_latents_of_another_shape(generator: Generator, shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=r"must have \[N, 8\] for tiny"):
         generator(np.zeros(shape, np.float32))

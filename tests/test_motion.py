@@ -13,7 +13,7 @@ from PIL import Image, ImageSequence
 
 from animegen import MissingPackageError, UsageError, report_progress, save_animation
 from animegen.images import animation
-from animegen.images.animation import check_animation
+from animegen.images.animation import check_animation, encode_animation
 from animegen.images.formats import ANIMATIONS
 from animegen.images.stills import Images
 from animegen.progress import Progress
@@ -40,6 +40,43 @@ def test_pillow_s_formats(suffix: str, tmp_path: Path) -> None:
             small = np.asarray(found.convert("RGB").resize((16, 16), Image.Resampling.BOX)).astype(int)
             assert np.abs(small - expected).mean() < 12
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("suffix", "fps"), [(".gif", 34), (".gif", 48), (".gif", 24), (".gif", 0.01), (".webp", 30)])
+def test_a_clock_of_whole_parts_keeps_the_rate_of_the_whole(suffix: str, fps: float, tmp_path: Path) -> None:
+    count = 3 if fps < 1 else 2 * int(fps)
+    save_animation(frames(count), tmp_path / f"a{suffix}", fps=fps)
+    with Image.open(tmp_path / f"a{suffix}") as made:
+        shown = []
+        for frame in ImageSequence.Iterator(made):
+            frame.load()
+            shown.append(frame.info["duration"])
+    assert sum(shown) == pytest.approx(1000 * count / fps)
+    if len(shown) == count:  # Pillow joins frames that are alike
+        assert max(shown) - min(shown) <= (10 if suffix == ".gif" else 1)
+
+
+def test_the_rate_that_is_played_is_told() -> None:
+    gif, webp, mp4 = (ANIMATIONS[suffix] for suffix in (".gif", ".webp", ".mp4"))
+    assert (gif.played_fps(34, 34), gif.played_fps(50, 7), webp.played_fps(24, 6)) == (34, 50, 24)
+    assert gif.played_fps(34, 10) == pytest.approx(1000 / 29)
+    assert mp4.played_fps(23.976, 9) == 23.976
+
+
+def test_frames_that_stay_alike_for_longer_than_a_gif_can_say(tmp_path: Path) -> None:
+    still = [np.zeros((4, 4, 3), np.uint8)] * 8
+    with pytest.raises(UsageError, match="alike for longer than 655 seconds"):
+        save_animation(still, tmp_path / "a.gif", fps=0.01)
+    assert not list(tmp_path.iterdir())
+    save_animation(still, tmp_path / "a.webp", fps=0.01)
+
+
+@pytest.mark.parametrize("suffix", ANIMATIONS)
+def test_an_animation_in_memory_is_that_of_a_file(suffix: str, tmp_path: Path) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("av")
+    save_animation(frames(5), tmp_path / f"a{suffix}", fps=10)
+    assert encode_animation(frames(5), suffix[1:], fps=10) == (tmp_path / f"a{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (15, 17)])
@@ -96,8 +133,11 @@ def test_the_longest_side_of_a_format_is_what_its_encoder_takes(suffix: str, tmp
     [
         ("a.png", {}, r"the extension '\.png', and an animation must be one of \.gif"),
         ("a", {}, "without an extension"),
-        ("a.gif", {"fps": 60}, "fps is 60 and must be more than 0 and at most 50 for a GIF"),
-        ("a.webp", {"fps": 0}, "more than 0"),
+        ("a.gif", {"fps": 60}, "fps is 60 and must be from 0.01 to 50 for a GIF"),
+        ("a.webp", {"fps": 0}, "fps is 0 and must be from 0.01"),
+        ("a.mp4", {"fps": 0.001}, "fps is 0.001 and must be from 0.01"),
+        ("a.gif", {"fps": float("nan")}, "fps is nan and must be"),
+        ("a.gif", {"fps": float("inf")}, "fps is inf and must be"),
         ("a.webp", {"scale": 0}, "scale is 0 and must be at least 1"),
         ("a.webp", {"scale": 2000}, "32,000×32,000 pixels and must have at most"),
         ("a.gif", {"scale": 2000}, "32,000×32,000 pixels and must take at most 256 MiB"),
@@ -131,6 +171,7 @@ def test_frames_that_make_no_animation(suffix: str, sequence: list[Images], word
         ("a.webp", 1000, (1024, 1024, 3), r"4\.9 GiB to encode as WEBP"),
         ("a.gif", 2000, (1024, 1024, 3), r"3\.9 GiB to encode as GIF"),
         ("a.gif", 100_001, (8, 8, 3), "100,001 frames and must have from 1 to 100,000"),
+        ("a.webp", 100_000, (1, 1, 3), "100,000 frames at 1 a second lasts 27.8 hours and must last at most 24"),
         ("a.mp4", 2, (8192, 8192, 3), r"13\.8 GiB to encode as MP4 and must take at most 2: ask for fewer"),
     ],
 )
@@ -138,7 +179,7 @@ def test_an_animation_is_refused_before_its_frames_are_made(
     name: str, frames_: int, shape: tuple[int, int, int], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        check_animation(Path(name), frames=frames_, shape=shape)
+        check_animation(Path(name), frames=frames_, shape=shape, fps=1)
     check_animation(Path(name), frames=100, shape=(256, 256, 3))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -240,6 +241,14 @@ def test_cuda_options() -> None:
         "gpu_mem_limit": 512 * 2**20,
         "enable_cuda_graph": "1",
     }
+
+
+@pytest.mark.parametrize("memory", [0, -1, 999_999_999_999, 1.5])
+def test_cuda_memory_out_of_range(memory: int) -> None:
+    with pytest.raises(UsageError, match=rf"the CUDA memory in MB is {memory} and must be .*from 1 to 16777216"):
+        CudaOptions(memory=memory)
+    small: Any = np.uint8(255)
+    assert type(CudaOptions(memory=small).memory) is int
 
 
 def test_cuda_options_are_for_cuda(tiny_model: Path) -> None:

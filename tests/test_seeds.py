@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from animegen import Seeds, UsageError
-from animegen.seeds import LARGEST, check_seed
+from animegen.seeds import LARGEST, check_seed, whole_number
 
 SEED = st.integers(0, LARGEST)
 PARTS = st.lists(
@@ -73,8 +75,26 @@ def test_what_is_no_seed(seed: object) -> None:
         check_seed(seed)  # type: ignore[arg-type]
 
 
-def test_numpy_s_integers_are_seeds() -> None:
-    assert check_seed(np.uint32(7)) == 7
+class Integer:
+    """One of another library, as far as Python knows it."""
+
+    def __index__(self) -> int:
+        return 7
+
+
+@pytest.mark.parametrize("seed", [np.uint32(7), np.int8(7), np.array(7), Integer()])
+def test_integers_of_any_kind_are_seeds(seed: Any) -> None:
+    assert (check_seed(seed), type(check_seed(seed))) == (7, int)
+    assert list(Seeds.starting(seed, seed)) == [*range(7, 14)]
+    assert whole_number("n", seed, 7, 7) == 7
+    with pytest.raises(UsageError, match=r"^n is 7 and must be at least 8, so it goes$"):
+        whole_number("n", seed, 8, why=", so it goes")
+    with pytest.raises(UsageError, match=r"^n is 7 and must be from 1 to 6$"):
+        whole_number("n", seed, most=6)
+
+
+def test_a_sum_of_bounded_integers_does_not_wrap_around() -> None:
+    assert list(Seeds.starting(np.uint16(65_534), np.uint8(4))) == [65_534, 65_535, 65_536, 65_537]
 
 
 @pytest.mark.parametrize(

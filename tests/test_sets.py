@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import picture, picture_zip, write_dataset
+from PIL import Image
 
 from animegen import DataError
 from animegen.images.sets import PixelHash, open_dataset, open_images, picked, stacked
@@ -34,6 +35,15 @@ def test_a_folder_and_a_zip_are_read_alike(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stacked(one.read(), 70), stacked(other.read(), 70))
     np.testing.assert_array_equal(stacked(one.read(), 70)[0], np.asarray(picture(0)))
     assert one.names[:3] == ("0.png", "1.png", "10.png")
+
+
+def test_deep_greys_are_measured_as_their_eight_bits(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 16).astype(np.uint8)[None].repeat(16, 0)
+    Image.fromarray(ramp).save(tmp_path / "1.png")
+    Image.fromarray(ramp.astype(np.uint16) * 257).save(tmp_path / "2.png")
+    for size in (None, 8):
+        plain, deep = stacked(open_images(tmp_path, size=size).read(), 2)
+        np.testing.assert_array_equal(plain, deep)
 
 
 def test_the_hash_is_that_of_prepare(tiny_data: Path, tmp_path: Path) -> None:

@@ -195,3 +195,16 @@ def test_help_arrives_in_any_encoding(encoding: str) -> None:
         data, said = process.communicate(timeout=120)
         assert (process.returncode, said) == (0, b"")
         assert b"Show this message and exit." in data
+
+
+def test_an_animation_needs_no_temporary_folder(tiny_model: Path, tmp_path: Path) -> None:
+    command = ["walk", "--frames", 12, "--out", "-", "--format", "webp", "--model", tiny_model, "--device", "cpu"]
+    missing = str(tmp_path / "missing")
+    script = (
+        "import tempfile, sys; folder = sys.argv.pop(1); tempfile._candidate_tempdir_list = lambda: [folder]; "
+        "from animegen.cli import main; main(prog_name='animegen')"
+    )
+    process = start(missing, *command, program=(sys.executable, "-c", script), cwd=tmp_path, stdout=subprocess.PIPE)
+    data, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (0, b"")
+    assert Image.open(io.BytesIO(data)).n_frames == 12  # type: ignore[attr-defined]

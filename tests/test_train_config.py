@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,31 @@ def test_a_preset_of_one_s_own(tmp_path: Path) -> None:
     assert (config.preset, config.size, config.critic.width, config.n_critic) == ("mine", 32, 7, 5)
 
 
+def test_a_preset_as_windows_notepad_saves_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf# a preset\r\nsize = 32\r\n")
+    assert load_config(str(path)).size == 32
+
+
+def test_a_preset_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine.toml"
+    path.touch()
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ConfigError, match=r"mine\.toml can't be read: Permission denied"):
+        load_config(str(path))
+
+
+def test_names_and_settings_that_are_no_utf8_fit_into_json(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.toml")
+    path.touch()
+    config = load_config(str(path), [os.fsdecode(b"description=\xff")])
+    assert (config.preset, config.description) == (r"caf\xe9", r"\\xff")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -59,6 +85,19 @@ def test_a_preset_of_one_s_own(tmp_path: Path) -> None:
         ("[critic_optimiser]\nalgorithm = 'adam'\nalpha = 0.9", "alpha"),
         ("[critic_optimiser]\nalgorithm = 'lion'", "lion"),
         ("lambda_gp = -1", "lambda_gp"),
+        ("lambda_gp = nan", "lambda_gp is nan and must be a finite number"),
+        ("lambda_gp = inf", "lambda_gp is inf and must be a finite number"),
+        ("lambda_gp = 1e400", "lambda_gp is inf and must be a finite number"),
+        (f"lambda_gp = 1{'0' * 400}", "lambda_gp|float"),
+        ("gamma = nan", "gamma is nan"),
+        ("ema = nan", "ema is nan"),
+        ("[critic_optimiser]\nalgorithm = 'adam'\nlr = nan", "critic_optimiser.lr is nan"),
+        ("[critic_optimiser]\nalgorithm = 'rmsprop'\nlr = inf", "critic_optimiser.lr is inf"),
+        ("[generator]\nslope = nan", "generator.slope is nan"),
+        ("[generator]\nwidth = 99999999", r"<= 4096.*\$\.generator\.width"),
+        ("batch_size = 99999999", "batch_size"),
+        ("n_critic = 99999999", "n_critic"),
+        (f"steps = {10**30}", "steps"),
         ("batch_size = 1", "batch_size"),
         ("batch_size = 2.5", "batch_size"),
         ("objective = 'lsgan'", "lsgan"),

@@ -55,6 +55,51 @@ def test_the_same_pictures_have_the_same_hash(tmp_path: Path) -> None:
     assert len({one.sha256, fewer.sha256, larger.sha256}) == 3
 
 
+def test_deep_greys_are_packed_as_their_eight_bits(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 16).astype(np.uint8)[None].repeat(16, 0)
+    kinds: dict[str, np.ndarray] = {"plain": ramp, "deep": ramp.astype(np.uint16) * 257}
+    kinds["float"] = (ramp / 255).astype(np.float32)
+    for name, values in kinds.items():
+        (tmp_path / name).mkdir()
+        Image.fromarray(values).save(tmp_path / name / "1.tif")
+    hashes = {prepare(tmp_path / name, tmp_path / f"{name}.packed", size=16).sha256 for name in kinds}
+    assert len(hashes) == 1
+    np.testing.assert_array_equal(Dataset.open(tmp_path / "deep.packed").images[0, ..., 0], ramp)
+
+
+def test_what_was_left_out_is_named_with_its_reason(train: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "faces"
+    (folder / "@eaDir" / "1.png").mkdir(parents=True)
+    picture(0).save(folder / "1.png")
+    picture(0).save(folder / "@eaDir" / "1.png" / "SYNOPHOTO_THUMB_M.jpg")
+    picture(0).save(folder / "2.jfif", "JPEG")
+    (folder / "tags.tsv").write_text("text")
+    contents = {"page.png": b"<html>", "lost.png": b"<html>", "empty.png": b"", "text.png": b"text"}
+    contents |= {
+        "phone.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        "link.png": b"version https://git-lfs",
+        "z.png": b"%PDF",
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    (folder / "locked.png").symlink_to("gone")
+    done = train("prepare", folder, "--size", 16, "--out", tmp_path / "packed")
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.decode().splitlines()
+    assert "1 files in @eaDir (Synology's thumbnails) were left out" in lines
+    assert "1 files with another extension were left out" in lines
+    assert "warning: 2 broken files were skipped: lost.png, page.png (it is a web page)" in lines
+    assert "warning: 1 broken files were skipped: empty.png (it is empty)" in lines
+    assert "warning: 2 more broken files were skipped, for other reasons: broken.tsv names them" in lines
+    card = Dataset.open(tmp_path / "packed").card
+    assert (card.count, card.ignored) == (2, 2)
+    rows = [line.split("\t") for line in (tmp_path / "packed" / "broken.tsv").read_text().splitlines()]
+    assert rows[0] == ["file", "why"]
+    assert [name for name, _ in rows[1:]] == card.broken == sorted([*contents, "locked.png"])
+    assert dict(rows)["locked.png"] == "No such file or directory"
+    assert "pip install pillow-heif" in dict(rows)["phone.heic"]
+
+
 def test_sources_without_images(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").mkdir()

@@ -6,9 +6,10 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -102,6 +103,63 @@ def test_which_folders_are_classes(names: list[str], classes: list[str] | None, 
     assert {group: list(each) for group, each in labels.items()} == ({"class": classes} if classes else {})
 
 
+def test_linked_folders_are_classes_and_locked_ones_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one/red1.png", "one/red2.png", "two/blue1.png", "two/blue2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), name.partition("/")[2].rstrip(".png12")).save(tmp_path / name)
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    (faces / "reds").symlink_to("../one")
+    (faces / "blues").symlink_to(tmp_path / "two")
+    (faces / "gone").symlink_to("../three")
+    prepare(faces, tmp_path / "packed", size=8)
+    dataset = Dataset.open(tmp_path / "packed")
+    assert dataset.card.broken == ["gone/"]
+    assert words_of(dataset.labels) == {"class": ["blues"] * 2 + ["reds"] * 2}
+
+    # The tests may be those of root, whom no permission stops.
+    scan = os.scandir
+
+    def scandir(path: Path) -> Iterator[os.DirEntry[str]]:
+        if path == faces / "blues/":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    card = prepare(faces, tmp_path / "half", size=8)
+    assert (card.count, card.broken, card.labels) == (2, ["blues/", "gone/"], ())
+
+
+def test_names_that_are_no_utf8(train: Run, tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"caf\xe9")
+    for folder, name, colour in (
+        (b"r\xf6t", b"red1.png", "red"),
+        (b"r\xf6t", b"r\xe9d.png", "red"),
+        (b"bl\xe5", b"1.png", "blue"),
+        (b"bl\xe5", b"2.png", "blue"),
+    ):
+        (source / os.fsdecode(folder)).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), colour).save(source / os.fsdecode(folder) / os.fsdecode(name))
+    (source / os.fsdecode(b"r\xf6t") / os.fsdecode(b"br\xf6ken.png")).write_bytes(b"")
+    done = train("prepare", source, "--size", 8, "--out", tmp_path / "packed")
+    assert done.returncode == 0, done.stderr.decode()
+    assert r"r\xf6t/br\xf6ken.png (it is empty)" in done.stderr.decode()
+    dataset = Dataset.open(tmp_path / "packed")
+    assert (dataset.card.source, dataset.card.broken) == (r"caf\xe9", [r"r\xf6t/br\xf6ken.png"])
+    assert words_of(dataset.labels) == {"class": [r"bl\xe5"] * 2 + [r"r\xf6t"] * 2}
+
+    table = tmp_path / os.fsdecode(b"l\xe4bels.tsv")
+    write_table(table, "file\thair", "r\\xe9d.png\tred", "red1.png\tred", "1.png\tblue", "2.png\tblue")
+    extractor = write_extractor(tmp_path / os.fsdecode(b"\xe9xtractor.onnx"))
+    other = tmp_path / os.fsdecode(b"p\xe4cked")
+    done = train("prepare", source, "--size", 8, "--labels", table, "--fill-labels", extractor, "--out", other)
+    assert done.returncode == 0, done.stderr.decode()
+    card = Dataset.open(other).card
+    assert card.labelled_by == r"l\xe4bels.tsv"
+    assert card.filling is not None
+    assert card.filling.extractor == r"\xe9xtractor.onnx"
+
+
 def test_mnist_has_digits(tmp_path: Path) -> None:
     write_mnist(tmp_path, 6)
     (tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte").write_bytes(
@@ -180,6 +238,7 @@ def test_a_table_comes_before_class_folders(tmp_path: Path) -> None:
     [
         ([], "begins with nothing and must begin with a header: file, a tab, and tags"),
         (["name\ttags", "red1.png\tred hair"], "begins with name, tags and must begin with a header"),
+        (["red1.png\tred hair", "red2.png\tblue hair"], "begins with red1.png, red hair and must begin with a header"),
         (["file"], "begins with file and must"),
         (["file\thair\thair"], "each once"),
         (["file\t\thair"], "begins with file, , hair and must"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import ROOT, TINY, Run, assert_error, picture_zip
 from PIL import Image
@@ -21,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from animegen import DeviceError, OutputError
+from animegen import DeviceError, Generator, OutputError
 from animegen.files import sha256
 from train.config import load_config
 from train.data import Dataset, prepare
@@ -500,3 +502,68 @@ def test_bf16_trains(tiny_data: Path) -> None:
     assert figures[0]["gradient_norm"] == pytest.approx(figures[1]["gradient_norm"], rel=0.05)
     assert figures[0] != figures[1]
     assert all(p.dtype == torch.float32 for p in rough.generator.parameters())
+
+
+# --- faults of paths, names and numbers ---
+
+
+def test_a_checkpoint_that_no_run_can_read_is_never_written(tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    session = start_run(tmp_path / "run", tiny_data, card_of(tiny_run).config, place=HERE, limits=Limits())
+    good, target = card_of(tiny_run), tmp_path / "run" / checkpoint.NAME
+    for wrong in (
+        msgspec.structs.replace(good, seconds=float("nan")),
+        msgspec.structs.replace(good, data_source=os.fsdecode(b"caf\xe9")),
+        msgspec.structs.replace(good, config=msgspec.structs.replace(good.config, lambda_gp=float("inf"))),
+    ):
+        with pytest.raises(CheckpointError, match="no checkpoint was written, as its card could not be read again"):
+            checkpoint.save(target, session.trainer, wrong)
+        assert not list(target.parent.iterdir())
+    checkpoint.save(target, session.trainer, good)
+    assert checkpoint.read_card(target) == good
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_a_file_in_the_folder_s_place(train: Run, tiny_data: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "afile").write_text("text")
+    preset = TINY if command == "fit" else ("--presets", "wgan-gp-64", "--steps", "1")
+    for out in ("afile", "afile/run", "n" * 256):
+        done = train(command, *preset, "--data", tiny_data, "--out", tmp_path / out)
+        assert_error(done, 1, str(tmp_path / out)[-200:].rpartition("/")[2] if command == "compare" else "")
+        assert b"Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["afile"]
+    assert (tmp_path / "afile").read_text() == "text"
+
+
+def test_a_fault_of_the_path_is_no_damage(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(CheckpointError, match="can't be read: Is a directory"):
+        checkpoint.read_card(tmp_path / "folder.safetensors")
+    with pytest.raises(CheckpointError, match="can't be read: File name too long"):
+        checkpoint.read_card(tmp_path / ("n" * 256))
+    with pytest.raises(CheckpointError, match="does not exist"):
+        checkpoint.read_card(tiny_run / checkpoint.NAME / checkpoint.NAME)
+
+
+def test_networks_beyond_memory_are_refused(
+    train: Run, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("train.run.open.Trainer", refuse)
+    done = train("fit", *TINY, *CPU, "--data", tiny_data, "--out", tmp_path / "run")
+    assert_error(done, 2, "take more memory than there is on cpu", "generator.width")
+
+
+def test_names_that_are_no_utf8(train: Run, tiny_run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    run, model = tmp_path / os.fsdecode(b"caf\xe9"), tmp_path / os.fsdecode(b"caf\xe9.onnx")
+    new = train("fit", *TINY, "--data", tiny_data, "--out", run)
+    assert_error(new, 1, r"caf\xe9 is a name that is no UTF-8")
+    shutil.copytree(tiny_run, run)
+    for command in (("fit", "--resume", "--data", tiny_data, "--out", run), ("export", run, "--out", model)):
+        assert_error(train(*command), 1, r"caf\xe9/checkpoint.safetensors is a name that is no UTF-8")
+    for command in (("export", tiny_run, "--out", model), ("plot", run, "--out", tmp_path / os.fsdecode(b"\xff.png"))):
+        done = train(*command)
+        assert done.returncode == 0, done.stderr.decode()
+    with Generator.load(model, device="cpu") as generator:
+        assert generator.card.name == r"caf\xe9"

@@ -62,6 +62,8 @@ def test_classes_are_numbered_by_name_and_rare_ones_left_out() -> None:
     assert labels.names[:3] == ("hair:blue", "hair:red", "eyes:blue")
     with pytest.raises(DataError, match="fewer than two classes of hair"):
         label(["e.png"], tags)
+    folders = label(["x/d.png", "y/d.png", "a.png", "b.png", "c.png"], {**tags, "y/d.png": tags["c.png"]})
+    assert folders.classes[:2].tolist() == [[0, 0, 0], [0, 1, 1]]
 
 
 def test_a_tenth_is_held_out_whatever_lies_beside() -> None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -189,7 +190,7 @@ def graph_of(*nodes: onnx.NodeProto, weights: tuple[onnx.TensorProto, ...] = ())
 def test_every_place_of_a_tensor_is_seen(tmp_path: Path) -> None:
     sparse = onnx.SparseTensorProto(values=tensor("values"), indices=tensor("indices"), dims=[2])
     branch = graph_of(weights=(tensor("branch"),))
-    attributes = {
+    attributes: dict[str, Any] = {
         "t": tensor("attribute"), "ts": [tensor("first"), tensor("second")], "g": branch,
         "gs": [graph_of(weights=(tensor("one"),)), graph_of(helper.make_node("If", [], [], g=branch))],
         "s": helper.make_sparse_tensor(tensor("s values"), tensor("s indices"), [2]), "i": 3, "f": 2.5, "text": "word",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,10 @@ from train.errors import ConfigError
 ALL_LABELS = "*"
 PRESETS = Path(__file__).parent / "presets"
 
-Positive = Annotated[int, Meta(ge=1)]
+# What a machine can hold and count to; the bounds are far above what anyone has trained with.
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Width = Annotated[int, Meta(ge=1, le=4096)]
+Rounds = Annotated[int, Meta(ge=1, le=1000)]
 Rate = Annotated[float, Meta(gt=0)]
 Weight = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
@@ -30,8 +34,8 @@ ObjectiveName = Literal["wgan-gp", "wgan", "dcgan", "hinge", "rgan", "rgan-hinge
 class GeneratorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The generator: `z_dim` values → its smallest stage → doubled up to the image's size."""
 
-    z_dim: Positive = 128
-    width: Positive = 64  # channels before the last stage; each stage towards the latent has twice as many
+    z_dim: Width = 128
+    width: Width = 64  # channels before the last stage; each stage towards the latent has twice as many
     kernel: Kernel = 4
     smallest: Annotated[int, Meta(ge=2, le=8)] = 4  # side of the first stage
     first: Literal["dense", "convolution"] = "dense"  # from the latent to the first stage
@@ -45,7 +49,7 @@ class GeneratorConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class CriticConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The critic: halved from the image's size to its smallest stage, then one value an image."""
 
-    width: Positive = 64  # channels after the first stage; each later stage has twice as many
+    width: Width = 64  # channels after the first stage; each later stage has twice as many
     kernel: Kernel = 4
     smallest: Annotated[int, Meta(ge=2, le=8)] = 4  # side of the last stage
     last: Literal["dense", "convolution"] = "dense"  # from the last stage to the value; both are the same sum
@@ -96,9 +100,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clip: Rate = 0.01  # wgan only
     gamma: Weight = 0.0  # zero-centred penalties R1 and R2; not with wgan-gp
     label_noise: Share = 0.0  # share of the labels that are flipped; dcgan only
-    n_critic: Positive = 5
-    n_generator: Positive = 1
-    batch_size: Annotated[int, Meta(ge=2)] = 64
+    n_critic: Rounds = 5
+    n_generator: Rounds = 1
+    batch_size: Annotated[int, Meta(ge=2, le=2**16)] = 64
     batch_repeats: Positive = 1  # critic steps that see one and the same real batch
     accumulate: Positive = 1  # parts of a batch that are computed one after the other, to save memory
     steps: Positive = 100_000
@@ -171,12 +175,19 @@ def load_config(preset: str, settings: Sequence[str] = ()) -> Config:
             known = ", ".join(preset_names())
             raise ConfigError(f"preset is {preset!r} and must be one of {known}, or the path of a .toml file")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
     for setting in settings:
-        _merge(table, _parse_setting(setting))
-    return from_mapping({"preset": path.stem, **table}, origin=str(path))
+        _merge(table, _parse_setting(_readable(setting)))
+    return from_mapping({"preset": _readable(path.stem), **table}, origin=str(path))
+
+
+def _readable(text: str) -> str:
+    """What was typed, or a file's name, as text that JSON holds: bytes that are no UTF-8 become escapes."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def from_mapping(table: Mapping[str, Any], *, origin: str) -> Config:
@@ -186,9 +197,12 @@ def from_mapping(table: Mapping[str, Any], *, origin: str) -> Config:
         ConfigError: an unknown key, a wrong type or a value out of range; `origin` says where it came from.
     """
     try:
+        for key, value in _flatten(table):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{key} is {value} and must be a finite number")
         config = msgspec.convert(table, Config)
         _check(config)
-    except (msgspec.ValidationError, ConfigError) as error:
+    except (msgspec.ValidationError, OverflowError, ConfigError) as error:
         raise ConfigError(f"{origin}: {error}") from error
     return config
 

@@ -7,13 +7,13 @@ import dataclasses
 import click
 
 from animegen.cli.console import print_json
-from animegen.cli.options import ModelOptions, json_option, model_options
+from animegen.cli.options import Finite, ModelOptions, json_option, model_options
 from animegen.errors import UsageError
 
 
 @click.command()
 @click.option("--batch-sizes", default="1,8,32", help="The batches to time, with commas between them.")
-@click.option("--seconds", type=click.FloatRange(0, 600, min_open=True), default=2.0, help="Time for each batch size.")
+@click.option("--seconds", type=Finite(0, 600, min_open=True), default=2.0, help="Time for each batch size.")
 @json_option
 @model_options
 def bench(batch_sizes: str, seconds: float, as_json: bool, options: ModelOptions) -> None:

@@ -19,6 +19,8 @@ from animegen.cli.options import (
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
+_FARTHEST = 1000  # in latent space, where a value has a standard deviation of 1
+
 
 def _range(text: str) -> tuple[float, float]:
     """The two numbers of such as -3:3."""
@@ -26,7 +28,10 @@ def _range(text: str) -> tuple[float, float]:
     match = re.fullmatch(f"{number}:{number}", text)
     if match is None:
         raise click.BadParameter(f"{text!r} must be two numbers, such as -3:3")
-    return float(match[1]), float(match[2])
+    span = float(match[1]), float(match[2])
+    if max(map(abs, span)) > _FARTHEST:
+        raise click.BadParameter(f"{text!r} must be from {-_FARTHEST} to {_FARTHEST}, such as -3:3")
+    return span
 
 
 @click.command()

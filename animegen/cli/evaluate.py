@@ -8,6 +8,7 @@ import click
 
 from animegen.cli.console import print_json, say
 from animegen.cli.options import (
+    MEASURED,
     SEED,
     ModelOptions,
     json_option,
@@ -25,7 +26,7 @@ from animegen.cli.quality import measured
 @click.option("--extractor", help="anime, inception, or an .onnx file's path.  [default: the reference's]")
 @click.option("--data", type=click.Path(path_type=Path), help="The training images, for the sheet of neighbours.")
 @size_option
-@click.option("--n", type=click.IntRange(min=20), default=10_000, help="How many images.")
+@click.option("--n", type=click.IntRange(20, MEASURED), default=10_000, help="How many images.")
 @click.option("--seed", type=SEED, default=0, help="The first seed.")
 @out_option("report", "The report's folder: report.md, report.json, and neighbours.png with --data.")
 @json_option

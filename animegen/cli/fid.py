@@ -6,7 +6,9 @@ import click
 
 from animegen.cli.console import print_json, say
 from animegen.cli.options import (
+    MEASURED,
     SEED,
+    Finite,
     ModelOptions,
     json_option,
     model_options,
@@ -22,10 +24,10 @@ from animegen.cli.quality import measured
 @reference_option
 @click.option("--extractor", help="anime, inception, or an .onnx file's path.  [default: the reference's]")
 @size_option
-@click.option("--n", type=click.IntRange(min=2), default=10_000, help="Of a model: how many images.")
+@click.option("--n", type=click.IntRange(2, MEASURED), default=10_000, help="Of a model: how many images.")
 @click.option("--seed", type=SEED, default=0, help="Of a model: the first seed.")
 @click.option("--repeats", type=click.IntRange(1, 100), default=1, help="Of a model: so many draws, for a ± value.")
-@click.option("--max", "most", type=click.FloatRange(min=0), help="Exit with status 1 if the distance is larger.")
+@click.option("--max", "most", type=Finite(min=0), help="Exit with status 1 if the distance is larger.")
 @json_option
 @truncation_option
 @model_options

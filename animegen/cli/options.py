@@ -21,7 +21,21 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class Finite(click.FloatRange):
+    """A number within bounds: what is not finite, as nan, is within none, and click alone takes it for within all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        if not math.isfinite(click.FLOAT.convert(value, param, ctx)):
+            self.fail(f"{value} must be a finite number", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 SEED = click.IntRange(0, LARGEST)
+SEEDS = click.IntRange(1, LARGEST + 1)  # how many
+MEASURED = 10_000_000  # the most images of a measurement: a hundred times what publications take
+THREADS = click.IntRange(1, 1024)  # more than machines have, and fewer than systems refuse
 
 
 def apply(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -129,13 +143,15 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="auto takes CUDA where it works, else the CPU; the others fail where they don't work.",
         ),
         click.option(
-            "--batch-size", type=click.IntRange(min=1), help="Images in one call of the model.  [default: the device's]"
+            "--batch-size",
+            type=click.IntRange(1, 2**16),
+            help="Images in one call of the model.  [default: the device's]",
         ),
-        click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all it may use]"),
+        click.option("--threads", type=THREADS, help="CPU threads.  [default: all it may use]"),
         click.option("--fp16", is_flag=True, help="On CUDA: compute in fp16; images differ a little."),
         click.option("--cuda-graphs", is_flag=True, help="On CUDA: replay captured graphs."),
-        click.option("--cuda-memory", type=click.IntRange(min=1), help="On CUDA: at most this many MB."),
-        click.option("--model-z-dim", type=click.IntRange(min=1), help="A foreign model's latent length."),
+        click.option("--cuda-memory", type=click.IntRange(1, 2**20), help="On CUDA: at most this many MB."),
+        click.option("--model-z-dim", type=click.IntRange(1, 2**20), help="A foreign model's latent length."),
         click.option("--model-layout", type=click.Choice(["nchw", "nhwc"]), help="Where its channels are."),
         click.option("--model-range", type=click.Choice(["-1:1", "0:1", "0:255"]), help="Its black and white."),
         click.option("--model-output", metavar="NAME", help="Its output that gives images."),
@@ -159,7 +175,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 truncation_option = click.option(
     "--truncation",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     default=1.0,
     help="Less than 1: shorter latents, less varied images; anime-pixels-64 fades.",
 )
@@ -191,9 +207,7 @@ def out_option(default: str, explanation: str) -> Callable[[Command], Command]:
 def motion_options(fps: float) -> Callable[[Command], Command]:
     """`--fps` and `--scale`."""
     return apply(
-        click.option(
-            "--fps", type=click.FloatRange(0, min_open=True), default=fps, help="Frames a second of an animation."
-        ),
+        click.option("--fps", type=Finite(0, min_open=True), default=fps, help="Frames a second of an animation."),
         click.option("--scale", type=click.IntRange(1, 16), default=1, help="Enlarge an animation this many times."),
     )
 

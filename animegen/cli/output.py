@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animegen.cli.console import print_json, progress_shown, say, stop_on_signals, write_stdout
+from animegen.cli.console import STOPPED, print_json, progress_shown, say, stop_on_signals, write_stdout
 from animegen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from animegen.labels import Label
     from animegen.seeds import Seeds
 
-STOPPED = 130  # the exit status that a shell expects of a command ended by Ctrl-C
 _STDOUT = "-"
 
 
@@ -113,17 +111,16 @@ class Output:
 
     def motion(self, frames: Iterator[Images], total: int, fps: float, scale: int, facts: dict[str, Any]) -> None:
         """Write an animation of frames that come lazily."""
-        from animegen.images.animation import save_animation
+        from animegen.images.animation import encode_animation, save_animation
+        from animegen.images.formats import animation_format
 
         with progress_shown():
             if self.name == _STDOUT:
-                with tempfile.TemporaryDirectory() as folder:
-                    made = Path(folder) / self.path
-                    save_animation(frames, made, fps=fps, scale=scale)
-                    write_stdout(made.read_bytes())
+                write_stdout(encode_animation(frames, self.form, fps=fps, scale=scale))
                 return
             save_animation(frames, self.path, fps=fps, scale=scale)
-        self._report({"frames": total, "fps": fps, **facts})
+        played = animation_format(self.path).played_fps(fps, total)
+        self._report({"frames": total, "fps": round(played, 4), **facts})
 
     def many(
         self,
@@ -168,8 +165,8 @@ class Output:
         if self.as_json:
             print_json({"out": self.name, **facts, "seconds": round(seconds, 3)})
         else:
-            what = "frames" if "frames" in facts else "images"
-            say(f"{self.name}: {facts[what]} {what} in {seconds:.2f} s")
+            frames = f"{facts['frames']} frames, {facts['fps']:g} a second," if "frames" in facts else ""
+            say(f"{self.name}: {frames or str(facts['images']) + ' images'} in {seconds:.2f} s")
 
 
 def _shape(generator: Generator) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ import click
 
 from animegen.cli.options import (
     SEED,
+    SEEDS,
     ModelOptions,
     chosen_seeds,
     json_option,
@@ -34,7 +35,7 @@ def _columns_and_rows(text: str) -> tuple[int, int]:
 
 
 @click.command()
-@click.option("--n", type=click.IntRange(min=1), help="How many images.  [default: 64, or what --grid holds]")
+@click.option("--n", type=SEEDS, help="How many images.  [default: 64, or what --grid holds]")
 @click.option("--seed", type=SEED, help="The first image's seed; image k has seed + k.  [default: 0]")
 @click.option("--seeds", help="Seeds and ranges in place of --seed and --n, such as 0-31,77.")
 @out_option("grid.png", "A .png, .jpg or .webp grid; or one by one a folder/, a .zip or an .npz; or - for stdout.")

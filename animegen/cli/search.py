@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from animegen.cli.console import print_json, say
-from animegen.cli.options import SEED, ModelOptions, json_option, model_options, truncation_option
+from animegen.cli.options import SEED, SEEDS, Finite, ModelOptions, json_option, model_options, truncation_option
 from animegen.cli.quality import measured
 
 
@@ -13,12 +13,12 @@ from animegen.cli.quality import measured
 @click.option("--hair", help="Its colour, such as blue.")
 @click.option("--eyes", help="Their colour, such as green.")
 @click.option("--length", help="The hair's: long or short.")
-@click.option("--n", type=click.IntRange(min=1), default=8, help="How many seeds to find.")
+@click.option("--n", type=SEEDS, default=8, help="How many seeds to find.")
 @click.option("--seed", type=SEED, default=0, help="The first seed to look at.")
-@click.option("--most", type=click.IntRange(min=1), default=10_000, help="Look at no more seeds than this.")
+@click.option("--most", type=SEEDS, default=10_000, help="Look at no more seeds than this.")
 @click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Finite(0, 1, min_open=True),
     default=0.25,
     help="The least product of the tags' probabilities.",
 )

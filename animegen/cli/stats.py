@@ -9,6 +9,7 @@ import click
 
 from animegen.cli.console import print_json, say
 from animegen.cli.options import (
+    MEASURED,
     SEED,
     ModelOptions,
     json_option,
@@ -24,8 +25,10 @@ from animegen.cli.quality import measured
 @click.argument("images", metavar="[SOURCE]", required=False)
 @click.option("--extractor", default="anime", help="anime, inception, or the path of an .onnx file.")
 @size_option
-@click.option("--features", type=click.IntRange(min=2), default=10_000, help="Keep at most this many images' features.")
-@click.option("--n", type=click.IntRange(min=2), default=10_000, help="Of a model: how many images.")
+@click.option(
+    "--features", type=click.IntRange(2, 10**6), default=10_000, help="Keep at most this many images' features."
+)
+@click.option("--n", type=click.IntRange(2, MEASURED), default=10_000, help="Of a model: how many images.")
 @click.option("--seed", type=SEED, default=0, help="Of a model: the first seed.")
 @out_option("reference.npz", "The statistics, an .npz that pytorch-fid reads too.")
 @json_option

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import length_hint
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
 
 from animegen.errors import MissingPackageError, UsageError
 from animegen.files import replacing
-from animegen.images.formats import LARGEST_ANIMATION, LARGEST_PICTURE, MOST_FRAMES, animation_format
+from animegen.images.formats import (
+    LARGEST_ANIMATION,
+    LARGEST_PICTURE,
+    LONGEST,
+    MOST_FRAMES,
+    SLOWEST,
+    Format,
+    animation_format,
+    mp4_rate,
+)
 from animegen.images.stills import Images, flatten, to_pillow
 from animegen.progress import track
 
@@ -34,12 +46,17 @@ def check_animation(
         MissingPackageError: an MP4 without its encoder.
     """
     form = animation_format(path)
-    if not 0 < fps <= form.fps:
-        raise UsageError(f"fps is {fps:g} and must be more than 0 and at most {form.fps} for a {form.name}")
+    if not SLOWEST <= fps <= form.fps:
+        raise UsageError(f"fps is {fps:g} and must be from {SLOWEST:g} to {form.fps} for a {form.name}")
     if scale < 1:
         raise UsageError(f"scale is {scale} and must be at least 1")
     if not 0 < frames <= MOST_FRAMES:
         raise UsageError(f"an animation has {frames:,} frames and must have from 1 to {MOST_FRAMES:,}")
+    if frames > LONGEST * fps:
+        raise UsageError(
+            f"an animation of {frames:,} frames at {fps:g} a second lasts {frames / fps / 3600:,.1f} hours and must "
+            f"last at most {LONGEST // 3600}: ask for fewer frames, or for more of them a second"
+        )
     height, width = shape[0] * scale, shape[1] * scale
     form.check_side(height, width, "a frame", "make it smaller or take another format")
     if height * width * shape[2] > LARGEST_PICTURE:
@@ -69,8 +86,9 @@ def save_animation(frames: Iterable[Images], path: str | Path, *, fps: float = 2
 
     What is transparent in them is shown on white.
 
-    `scale` enlarges each frame a whole number of times (bicubic). Frames may come lazily, as `Generator.walk` makes
-    them; a GIF's or a WebP's encoder keeps them until the last.
+    `scale` enlarges each frame a whole number of times (bicubic). A GIF counts time in hundredths of a second and a
+    WebP in thousandths: a frame is shown for one of them more or less, so that the whole keeps the rate. Frames may
+    come lazily, as `Generator.walk` makes them; a GIF's or a WebP's encoder keeps them until the last.
 
     Raises:
         UsageError: no frames, frames of several shapes, or as `check_animation`.
@@ -79,12 +97,29 @@ def save_animation(frames: Iterable[Images], path: str | Path, *, fps: float = 2
     """
     path = Path(path)
     check_animation(path, fps=fps, scale=scale)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        _write(frames, file, path, fps, scale)
+
+
+def encode_animation(frames: Iterable[Images], form: str = "webp", *, fps: float = 24, scale: int = 1) -> bytes:
+    """The bytes of an animation as `save_animation` writes it; `form` is webp, gif or mp4.
+
+    Raises:
+        UsageError, MissingPackageError: as `save_animation`.
+    """
+    path, buffer = Path(f"animation.{form}"), io.BytesIO()
+    check_animation(path, fps=fps, scale=scale)
+    _write(frames, buffer, path, fps, scale)
+    return buffer.getvalue()
+
+
+def _write(frames: Iterable[Images], file: IO[bytes], path: Path, fps: float, scale: int) -> None:
     pictures = _pictures(frames, path, fps, scale)
-    with replacing(path) as temporary:
-        if path.suffix.lower() == ".mp4":
-            _save_mp4(pictures, temporary, fps)
-        else:
-            _save_with_pillow(pictures, temporary, path.suffix.lower(), fps)
+    form = animation_format(path)
+    if form.clock:
+        _write_with_pillow(pictures, file, form, fps)
+    else:
+        _write_mp4(pictures, file, fps)
 
 
 def _pictures(frames: Iterable[Images], path: Path, fps: float, scale: int) -> Iterator[Image.Image]:
@@ -109,22 +144,28 @@ def _pictures(frames: Iterable[Images], path: Path, fps: float, scale: int) -> I
         raise UsageError("an animation has 0 frames and must have at least one")
 
 
-def _save_with_pillow(pictures: Iterator[Image.Image], path: Path, suffix: str, fps: float) -> None:
+def _write_with_pillow(pictures: Iterator[Image.Image], file: IO[bytes], form: Format, fps: float) -> None:
+    """Pillow wants each frame's time in milliseconds, as a list, before it knows how many will come."""
     first = next(pictures)
-    options = {"quality": 90} if suffix == ".webp" else {"optimize": False}
-    first.save(path, suffix[1:], save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0, **options)
+    times = [1000 // form.clock * duration for duration in form.durations(fps, MOST_FRAMES)]
+    options = {"quality": 90} if form.name == "WEBP" else {"optimize": False}
+    try:
+        first.save(file, form.name, save_all=True, append_images=pictures, duration=times, loop=0, **options)
+    except (OverflowError, struct.error) as error:  # Pillow joins frames that are alike: the clock ends at 655 seconds
+        raise UsageError(
+            "the frames stay alike for longer than 655 seconds, which a GIF can't say: ask for more of them a second, "
+            "or write a .webp"
+        ) from error
 
 
-def _save_mp4(pictures: Iterator[Image.Image], path: Path, fps: float) -> None:
+def _write_mp4(pictures: Iterator[Image.Image], file: IO[bytes], fps: float) -> None:
     """H.264 in yuv420p, which every player takes; an odd side is padded by repeating its last line."""
-    from fractions import Fraction
-
     import av
 
     first = next(pictures)
     size = (first.width + first.width % 2, first.height + first.height % 2)
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "18"})
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=mp4_rate(fps), options={"crf": "18"})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         for picture in chain([first], pictures):

@@ -170,7 +170,7 @@ def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
         DataError: nothing there, no images, a damaged dataset, or images that have another size than was asked for.
     """
     path = Path(path)
-    if status(path / "dataset.json"):
+    if status(path) and status(path / "dataset.json"):
         dataset = open_dataset(path)
         side = dataset.card["size"]
         images = _of_array(path, dataset.images, f"{dataset.card['resize']} to {side}×{side}", size)

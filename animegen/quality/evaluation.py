@@ -23,7 +23,7 @@ from animegen.quality.reference import Reference
 from animegen.quality.smoothness import Smoothness, smoothness
 from animegen.runtime import Device
 from animegen.runtime.machine import check_memory
-from animegen.seeds import Seeds
+from animegen.seeds import Seeds, check_seed, whole_number
 
 PATHS, STEPS = 64, 16  # interpolations that smoothness is a mean over, and their steps
 _QUERIES = 2048  # generated images whose nearest training image is looked for
@@ -199,7 +199,9 @@ def evaluate(
         DataError: what can't be compared or measured, too few images, or too little memory.
         ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
+    n, seed = whole_number("n", n), check_seed(seed)
     seeds = Seeds.starting(seed, n)
+    Seeds.starting(seed, 2 * PATHS)  # of the interpolations, which are made last
     opened, extractor = open_reference(reference, extractor, size=size, device=device, threads=threads)
     training = as_set(data, size=size) if data is not None else None
     check_memory(_bytes(extractor.dimensions, n, training.count if training else 0), f"{n:,} images")

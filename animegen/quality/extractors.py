@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from animegen.errors import DataError, ModelError, UsageError
 from animegen.images.stills import Images
 from animegen.model import catalog, fetch
 from animegen.runtime import Device, Session, Tensor, chunks
+from animegen.runtime.travel import reduced
 
 Features = NDArray[np.float32]
 
@@ -48,7 +51,8 @@ class _Use:
 class Extractor:
     """A network that measures images. A call takes uint8 [N, H, W, C] and gives features float32 [N, D].
 
-    On one machine's CPU an image of the `anime` extractor has the same features in any batch.
+    On one machine's CPU an image of the `anime` extractor has the same features in any batch. A copied or pickled one
+    loads its file again where it arrives.
 
     Attributes:
         name: `anime`, `inception`, or the name of the file.
@@ -71,6 +75,7 @@ class Extractor:
             ModelError: the graph is no extractor: it doesn't take uint8 images and give features.
         """
         self._session, self._use = session, _use_of(session, name)
+        self._load: Callable[[], Self] | None = None
         card = _card_of(session, name)
         self.name, self.sha256 = name, sha256
         self.weights_sha256: str = card.get("weights_sha256", "")
@@ -78,7 +83,7 @@ class Extractor:
         self.tags: tuple[str, ...] = tuple(card.get("tags", ())) if self._use.tags is not None else ()
 
     @classmethod
-    def load(cls, which: str | Path = DEFAULT, *, device: Device = "auto", threads: int | None = None) -> Extractor:
+    def load(cls, which: str | Path = DEFAULT, *, device: Device = "auto", threads: int | None = None) -> Self:
         """The shipped `anime` extractor, the exported `inception`, or the one in an .onnx file.
 
         `device` and `threads` are as with `Generator.load`; which device `auto` took is logged.
@@ -92,8 +97,14 @@ class Extractor:
         session = Session(path, device=device, threads=threads)
         if device == "auto":
             logger.info("device: %s (%s)", session.device, session.why)
-        name = str(which) if which in {DEFAULT, INCEPTION} else path.name
-        return cls(session, name=name, sha256=session.sha256)
+        named = which in {DEFAULT, INCEPTION}
+        extractor = cls(session, name=str(which) if named else path.name, sha256=session.sha256)
+        where = which if named else path.absolute()  # a name holds elsewhere too
+        extractor._load = partial(cls.load, where, device=device, threads=threads)
+        return extractor
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return reduced(self._load, self.sha256, self.name)
 
     @classmethod
     def of(

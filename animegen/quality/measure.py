@@ -20,7 +20,7 @@ from animegen.quality.reference import Protocol, Reference
 from animegen.quality.statistics import Gatherer
 from animegen.runtime import Device
 from animegen.runtime.machine import check_memory
-from animegen.seeds import Seeds
+from animegen.seeds import Seeds, check_seed, whole_number
 
 # A generator; images as a set or an array uint8 [N, H, W, C]; or by name: a model, or a path that `open_images` takes.
 Measurable = Generator | ImageSet | Images | str | Path
@@ -80,7 +80,7 @@ def measure_set(
     batch_size: int | None = None,
 ) -> Reference:
     """As `measure`, of a set and with an extractor that are open."""
-    count = min(sample, images.count)
+    count = min(whole_number("sample", sample, 0), images.count)
     check_memory(4 * extractor.dimensions * (count + 8 * extractor.dimensions), f"the features of {count:,} images")
     rng = np.random.default_rng([_STREAM_SAMPLE, images.count])
     rows = np.sort(rng.choice(images.count, count, replace=False))
@@ -133,8 +133,7 @@ def image_sets(
         UsageError: `repeats` for images that are not a generator's, or is below 1; seeds out of range.
         DataError, ModelError: nothing there, or none of them.
     """
-    if repeats < 1:
-        raise UsageError(f"repeats is {repeats} and must be at least 1")
+    n, seed, repeats = whole_number("n", n), check_seed(seed), whole_number("repeats", repeats)
     if isinstance(images, Generator) or (isinstance(images, str | Path) and names_model(images)):
         seeds = [Seeds.starting(seed + k * n, n) for k in range(repeats)]
         with loaded(images, device=device, threads=threads) as generator:

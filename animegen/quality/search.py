@@ -15,7 +15,7 @@ from animegen.progress import track
 from animegen.quality.extractors import DEFAULT, Extractor
 from animegen.quality.measure import loaded
 from animegen.runtime import Device
-from animegen.seeds import LARGEST, check_seed
+from animegen.seeds import LARGEST, check_seed, whole_number
 
 CONFIDENCE = 0.25  # of two tags each with one half
 _BATCH = 32  # seeds drawn before it is seen whether they were enough
@@ -82,13 +82,12 @@ def search(
         UsageError: no tag, one that the extractor doesn't know, or a number outside of its range.
         ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
-    if n < 1 or most < 1:
-        raise UsageError(f"n is {n} and most is {most}, and both must be at least 1")
+    n, seed, most = whole_number("n", n), check_seed(seed), whole_number("most", most)
     if not 0 < confidence <= 1:
         raise UsageError(f"confidence is {confidence} and must be above 0 and at most 1")
     tagger = Extractor.of(extractor, device=device, threads=threads)
     columns, groups = _columns(tagger, wanted)
-    seeds = iter(range(check_seed(seed), min(seed + most, LARGEST + 1)))
+    seeds = iter(range(seed, min(seed + most, LARGEST + 1)))
     matches: list[Match] = []
     best, seen = Match(seed, 0.0), 0
     advance = track("search", most)

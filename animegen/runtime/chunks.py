@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from animegen.errors import UsageError
+from animegen.seeds import whole_number
 
 BATCH_SIZE = 16  # on a CPU an image costs the same in any batch, and small batches keep memory low; CUDA has buckets
 
@@ -23,9 +23,7 @@ def batch_size_for(sizes: Sequence[int], asked: int | None = None) -> int:
     """
     if asked is None:
         return max(sizes, default=BATCH_SIZE)
-    if asked < 1:
-        raise UsageError(f"batch_size is {asked} and must be at least 1")
-    return asked
+    return whole_number("batch_size", asked)
 
 
 def pieces(n: int, sizes: Sequence[int]) -> list[tuple[int, int]]:

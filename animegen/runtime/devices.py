@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from animegen.seeds import whole_number
+
 Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "directml", "coreml"]
 DEVICES: tuple[Device, ...] = get_args(Device)
 
@@ -22,13 +24,15 @@ NAMES = {provider: name for name, provider in PROVIDERS.items()}
 # so batches are padded to a few sizes. Steps of four waste little and make few plans.
 CUDA_BUCKETS = (1, 8, 32, 128)
 
+_MOST_MEMORY = 2**24  # MB: far above what a GPU has, far below what the bytes of a size_t count
+
 
 @dataclass(frozen=True, kw_only=True)
 class CudaOptions:
     """What CUDA may use and how.
 
     Attributes:
-        memory: the arena's limit in MB, or None.
+        memory: the arena's limit in MB, at least 1, or None.
         graphs: capture a CUDA graph for each batch size, which saves the launches of a small model.
         half: convert the model to fp16 in memory; its images differ by some grey levels.
     """
@@ -36,6 +40,10 @@ class CudaOptions:
     memory: int | None = None
     graphs: bool = False
     half: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory is not None:
+            object.__setattr__(self, "memory", whole_number("the CUDA memory in MB", self.memory, 1, _MOST_MEMORY))
 
     def for_provider(self) -> dict[str, Any]:
         """ONNX Runtime's own options."""

@@ -34,6 +34,12 @@ def reason(error: BaseException) -> str:
     return _PLACE.sub("", line)[:_LONGEST] or type(error).__name__
 
 
+def smaller_batch(error: BaseException) -> str:
+    """What mends a call that had too little memory, to stand behind the reason; empty where it failed otherwise."""
+    starved = isinstance(error, MemoryError) or re.search(r"(?i)fail\w* to allocate|out of memory", str(error))
+    return ": take a smaller batch_size" if starved else ""
+
+
 def failed_start(device: str, error: BaseException) -> Unavailable:
     """The creation of a session on the device has raised this."""
     cause = reason(error)

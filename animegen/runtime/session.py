@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from animegen.runtime import wheels
 from animegen.runtime.binding import Binding
 from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, NAMES, PROVIDERS, CudaOptions, Device
 from animegen.runtime.machine import available_cpus
-from animegen.runtime.reasons import Unavailable, failed_start, libraries_refused, reason
+from animegen.runtime.reasons import Unavailable, failed_start, libraries_refused, reason, smaller_batch
 from animegen.runtime.rewrite import to_half
 from animegen.runtime.weights import sha256_of, weights_beside
+from animegen.seeds import whole_number
 
 _ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
 _FATAL_ONLY = 4
+# Each waits by spinning: on 2 CPUs, 64 threads take some 15 times as long as 2, and thousands never come to an end.
+_MOST_THREADS = 64
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Session:
         MissingPackageError: no ONNX Runtime is installed.
         ModelError: the model can't be read, isn't ONNX, or has weights that aren't in its own folder.
         DeviceError: a device other than `auto` was asked for, and the session isn't on it.
+        UsageError: an unknown device, `threads` out of range, or options for CUDA on another device.
     """
 
     def __init__(
@@ -64,7 +69,9 @@ class Session:
         self._cuda = cuda or CudaOptions()
         if self._cuda != CudaOptions() and device not in {"auto", "cuda"}:
             raise UsageError(f"device is {device} and must be cuda for fp16, CUDA graphs and a CUDA memory limit")
-        self.threads = threads or available_cpus()
+        most = max(_MOST_THREADS, 4 * (os.cpu_count() or 1))
+        why = ": more than there are CPUs only get in each other's way"
+        self.threads = available_cpus() if threads is None else whole_number("threads", threads, 1, most, why=why)
         self._origin = "the model" if isinstance(model, bytes) else str(model)
         data = model if isinstance(model, bytes) else _read(model)
         path = None if isinstance(model, bytes) else model
@@ -95,7 +102,7 @@ class Session:
                 return self._bound(inputs).run(inputs)
             outputs: list[NDArray[Any]] = self._session.run(None, dict(inputs))
         except Exception as error:
-            raise ModelError(f"{self._origin} failed to run: {reason(error)}") from error
+            raise ModelError(f"{self._origin} failed to run: {reason(error)}{smaller_batch(error)}") from error
         return outputs
 
     def _bound(self, inputs: Mapping[str, NDArray[Any]]) -> Binding:

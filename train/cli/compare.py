@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from animegen.cli.console import say, stop_on_signals
+from animegen.cli.options import MEASURED
 from train.cli import options
 
 
@@ -15,12 +16,12 @@ from train.cli import options
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of all; repeatable.")
 @options.dataset
 @click.option("--out", type=options.PATH, required=True, help="A folder for the runs, the table and the figures.")
-@click.option("--steps", type=click.IntRange(min=1), help="Steps of each run.")
-@click.option("--images", type=click.IntRange(min=1), help="Or real images that each critic sees.  [default: 200000]")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, help="Runs of each recipe.")
+@click.option("--steps", type=options.STEPS, help="Steps of each run.")
+@click.option("--images", type=click.IntRange(1, 10**12), help="Or real images for each critic.  [default: 200000]")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=3, help="Runs of each recipe.")
 @click.option("--reference", type=options.PATH, help="Statistics that animegen stats made, to measure against.")
-@click.option("--fid-images", type=click.IntRange(min=20), default=5000, help="Generated images for a measurement.")
-@click.option("--fid-every", type=click.IntRange(min=1), help="Also measure during the runs.")
+@click.option("--fid-images", type=click.IntRange(20, MEASURED), default=5000, help="Images of a measurement.")
+@click.option("--fid-every", type=options.STEPS, help="Also measure during the runs.")
 @options.device
 @options.precision
 @options.threads

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from animegen.cli.console import progress_shown, say
+from animegen.cli.options import MEASURED
 from animegen.errors import UsageError
 from train.cli import options
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--weights", type=click.Choice(["fp32", "fp16"]), default="fp32", help="How the file stores them.")
 @click.option("--reference", type=options.PATH, help="Statistics that animegen stats made: FID, KID and more.")
 @click.option("--data", type=options.PATH, help="With --reference, the training images: also how near the images come.")
-@click.option("--fid-images", type=click.IntRange(min=20), default=10_000, help="Images to measure.")
+@click.option("--fid-images", type=click.IntRange(20, MEASURED), default=10_000, help="Images to measure.")
 def export(
     run: Path,
     out: Path,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from animegen.cli.console import say, stop_on_signals
+from animegen.cli.options import MEASURED, Finite
 from animegen.errors import UsageError
 from train.cli import options
 
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
 @click.option("--out", "run", type=options.PATH, required=True, help="The run's folder.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, exactly where it stopped.")
 @click.option("--from", "start", type=options.PATH, help="Start with the networks of another run or checkpoint.")
-@click.option("--steps", type=click.IntRange(min=1), help="Stop at this many generator steps.  [default: the preset's]")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after this much time.")
+@click.option("--steps", type=options.STEPS, help="Stop at this many generator steps.  [default: the preset's]")
+@click.option("--minutes", type=Finite(min=0, min_open=True), help="Stop after this much time.")
 @options.device
 @options.precision
 @click.option("--compile", "compiled", is_flag=True, help="Fuse kernels with torch.compile: a minute, then faster.")
 @options.threads
-@click.option("--log-every", type=click.IntRange(min=1), default=10, help="Steps between two rows of metrics.")
-@click.option("--sample-every", type=click.IntRange(min=1), default=250, help="Steps between two sample grids.")
-@click.option("--checkpoint-every", type=click.IntRange(min=1), default=250, help="Steps between two checkpoints.")
+@click.option("--log-every", type=options.STEPS, default=10, help="Steps between two rows of metrics.")
+@click.option("--sample-every", type=options.STEPS, default=250, help="Steps between two sample grids.")
+@click.option("--checkpoint-every", type=options.STEPS, default=250, help="Steps between two checkpoints.")
 @click.option("--reference", type=options.PATH, help="Statistics that animegen stats made: measure the FID to them.")
-@click.option("--fid-every", type=click.IntRange(min=1), default=1000, help="Steps between two measurements.")
-@click.option("--fid-images", type=click.IntRange(min=2), default=5000, help="Generated images for each.")
-@click.option("--rollbacks", type=click.IntRange(min=0), default=3, help="Allowed returns from values not finite.")
+@click.option("--fid-every", type=options.STEPS, default=1000, help="Steps between two measurements.")
+@click.option("--fid-images", type=click.IntRange(2, MEASURED), default=5000, help="Generated images for each.")
+@click.option("--rollbacks", type=click.IntRange(0, 1000), default=3, help="Allowed returns from values not finite.")
 @click.option("--tensorboard", is_flag=True, help="Also write the figures as TensorBoard events.")
 @click.pass_context
 def fit(

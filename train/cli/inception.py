@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from animegen.cli.console import say
+from animegen.files import make_folder
 from train.cli import options
 
 
@@ -27,6 +28,6 @@ def inception(weights: Path | None, out: Path | None) -> None:
     checked = find_weights(weights)
     target = out or inception_file()
     if out is None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent, parents=True)
     card = export_inception(checked, target)
     say(f"{target}: at most {card['parity']['max_feature']} apart from torch in a feature")

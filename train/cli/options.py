@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from animegen.cli.console import progress_shown, say, stderr_console
+from animegen.cli.console import STOPPED, progress_shown, say, stderr_console
+from animegen.cli.options import THREADS
 from animegen.progress import Progress, report_progress
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 PATH = click.Path(path_type=Path)
-INTERRUPTED = 130  # the exit status that a shell expects of a command ended by Ctrl-C
+INTERRUPTED = STOPPED
+STEPS = click.IntRange(1, 2**31 - 1)  # more than a GPU makes in a lifetime, and what every library counts to
 
 dataset = click.option("--data", type=PATH, required=True, help="A dataset that prepare made.")
 device = click.option(
@@ -33,7 +35,7 @@ precision = click.option(
     default="auto",
     help="bf16 is autocast; auto the quicker.",
 )
-threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's]")
+threads = click.option("--threads", type=THREADS, help="CPU threads.  [default: torch's]")
 
 
 def use_threads(count: int | None) -> None:

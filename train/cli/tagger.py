@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from animegen.cli.console import progress_shown, say
+from animegen.cli.options import SEED
 from train.cli import options
 
 
@@ -14,8 +15,8 @@ from train.cli import options
 @click.option("--data", type=options.PATH, required=True, help="A folder or zip of pictures.")
 @click.option("--tags", type=options.PATH, required=True, help="A table of file names and tags, a tab between them.")
 @click.option("--out", type=options.PATH, required=True, help="The file, NAME.onnx; its card goes beside it.")
-@click.option("--epochs", type=click.IntRange(min=1), default=7, help="Passes over the labelled pictures.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of weights, order and augmentation.")
+@click.option("--epochs", type=click.IntRange(1, 10_000), default=7, help="Passes over the labelled pictures.")
+@click.option("--seed", type=SEED, default=0, help="Of weights, order and augmentation.")
 @options.threads
 @click.option("--licence", default="unspecified", help="Who may use the extractor, for its card.")
 @click.option("--provenance", default="unspecified", help="Where the training pictures come from, for its card.")

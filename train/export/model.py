@@ -14,6 +14,7 @@ import torch
 
 import animegen
 from animegen.files import sha256
+from animegen.images.sources import readable
 from animegen.labels import LabelGroup
 from animegen.model.card import ModelCard
 from animegen.quality.evaluation import evaluate
@@ -61,7 +62,7 @@ def export(
     model = build(graph, generator.z_dim, weights)
     card = _card(
         saved,
-        name=name or out.stem,
+        name=readable(name or out.stem),
         licence=licence,
         provenance=provenance,
         checkpoint_sha256=sha256(source),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from animegen.files import replacing
+from animegen.files import make_folder, replacing
 from animegen.images import stills
 from animegen.quality.distances import kernel_distance
 from animegen.quality.neighbours import manifold
@@ -63,7 +63,7 @@ def compare(
         ConfigError, DataError, CheckpointError, TrainingError, OutputError: as `fit`.
     """
     runs = out / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
+    make_folder(runs, parents=True)
     results = []
     for recipe, seed, config in comparison.runs():
         folder = runs / f"{recipe.label}-seed{seed}"

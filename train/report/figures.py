@@ -20,6 +20,7 @@ from animegen.errors import DataError, UsageError
 from animegen.files import check_parent, replacing
 from animegen.images import animation, stills
 from animegen.images.formats import ANIMATIONS
+from animegen.images.sources import readable
 from animegen.images.stills import Images
 from train.run import checkpoint, samples
 from train.run.log import METRICS, SCORES, read_rows
@@ -56,7 +57,7 @@ class History:
         metrics = read_rows(folder / METRICS)
         if not metrics:
             raise DataError(f"{folder / METRICS} has no rows yet: train for some more steps")
-        return cls(folder.resolve().name, metrics, read_rows(folder / SCORES))
+        return cls(readable(folder.resolve().name), metrics, read_rows(folder / SCORES))
 
 
 def plot_curves(folders: Sequence[Path], out: Path) -> None:

@@ -77,14 +77,28 @@ def save(path: Path, trainer: Trainer, card: CheckpointCard) -> None:
     """Write the whole state of `trainer`; until the last moment the file before it stays.
 
     Raises:
+        CheckpointError: a card that no run could read again.
         OutputError: no space, or no right to write.
     """
+    text = _written(card)
     _make_moments(trainer)
     with replacing(path) as temporary:
         try:
-            save_file(_tensors(trainer), temporary, {"animegen": msgspec.json.encode(card).decode()})
+            save_file(_tensors(trainer), temporary, {"animegen": text})
         except SafetensorError as error:  # it wraps a full disk
             raise OSError(str(error)) from error
+
+
+def _written(card: CheckpointCard) -> str:
+    """The card as JSON, which is read again before it is kept: JSON has no word for some values."""
+    try:
+        text = msgspec.json.encode(card).decode()
+        if msgspec.json.decode(text, type=CheckpointCard) == card:
+            return text
+        reason = "another one would be read"
+    except (msgspec.MsgspecError, OverflowError, UnicodeEncodeError) as error:
+        reason = str(error)
+    raise CheckpointError(f"no checkpoint was written, as its card could not be read again ({reason})")
 
 
 class _Format(msgspec.Struct):
@@ -98,14 +112,37 @@ def of(run: Path) -> Path:
     return run if run.suffix == ".safetensors" else run / NAME
 
 
+def check_name(path: Path) -> None:
+    """Refuse a path that safetensors can't open: it takes UTF-8 only.
+
+    Raises:
+        CheckpointError: the path has other bytes.
+    """
+    name = os.fsencode(path)
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"{name.decode('utf-8', 'backslashreplace')} is a name that is no UTF-8, which a checkpoint's must be: "
+            "rename it, or go into the folder and name the rest from there"
+        ) from error
+
+
 def read_card(path: Path) -> CheckpointCard:
     """The facts of a checkpoint.
 
     Raises:
-        CheckpointError: it is missing, damaged, or of another format.
+        CheckpointError: it is missing, can't be read, is damaged, or of another format.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist: name the folder of a run that python -m train fit has written")
+    check_name(path)
+    try:
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(
+            f"{path} does not exist: name the folder of a run that python -m train fit has written"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
     try:
         with safe_open(path, "pt") as file:
             text = file.metadata()["animegen"]

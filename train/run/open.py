@@ -8,8 +8,8 @@ from typing import Literal
 
 import torch
 
-from animegen.errors import DataError, OutputError
-from animegen.files import check_parent
+from animegen.errors import DataError, OutputError, UsageError
+from animegen.files import check_parent, make_folder
 from train.config import Config
 from train.data import Dataset
 from train.run import checkpoint
@@ -20,6 +20,11 @@ from train.step.devices import Precision, choose_precision, device_name
 from train.step.precision import quicker
 from train.step.processes import ALONE, Group
 from train.step.trainer import Trainer
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether torch says by it that there is no memory; on a CPU it has no type of its own for that."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,23 @@ class Place:
         """
 
         def build(precision: Precision) -> Trainer:
-            return Trainer(
-                config,
-                dataset.images,
-                device=self.device,
-                precision=precision,
-                group=self.group,
-                compiled=self.compiled,
-                labels=dataset.labels,
-            )
+            try:
+                return Trainer(
+                    config,
+                    dataset.images,
+                    device=self.device,
+                    precision=precision,
+                    group=self.group,
+                    compiled=self.compiled,
+                    labels=dataset.labels,
+                )
+            except (MemoryError, RuntimeError) as error:
+                if not _lacks_memory(error):
+                    raise
+                raise UsageError(
+                    f"the networks of {config.preset} take more memory than there is on {self.device}: make "
+                    "generator.width or critic.width smaller"
+                ) from error
 
         if self.precision != "auto":
             return build(self.precision)
@@ -84,15 +97,28 @@ def start_run(
         OutputError: the folder holds a run already, or can't be made.
         UsageError: what `Trainer` refuses.
     """
+    check_run_folder(run)
     if (run / checkpoint.NAME).exists():
         raise OutputError(f"{run} already holds a run: add --resume to continue it, or name another folder")
     dataset = Dataset.open(data)
     _check_sizes(config, data, dataset, monitor)
     trainer = place.trainer(config, dataset)
     earlier = checkpoint.start_from(checkpoint.of(start), trainer) if start is not None else ()
-    check_parent(run)
-    run.mkdir(exist_ok=True)
+    make_folder(run)
     return TrainingSession(trainer, dataset, run, limits, monitor=monitor, earlier=earlier)
+
+
+def check_run_folder(run: Path) -> None:
+    """Refuse, before any work, a folder that a run can't be written into.
+
+    Raises:
+        OutputError: there is no folder to make it in, or a file in its place.
+        CheckpointError: a name that is no UTF-8.
+    """
+    checkpoint.check_name(run)
+    check_parent(run)
+    if run.exists() and not run.is_dir():
+        raise OutputError(f"{run} is a file and must be a run's folder: name another")
 
 
 def resume_run(

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from animegen.files import make_folder
 from animegen.progress import track
 from train.data import Dataset
 from train.errors import TrainingError
@@ -84,7 +85,7 @@ class TrainingSession:
         if self.resumed is not None:
             self.rollbacks = self.resumed.rollbacks
         if leads:
-            (self.run / samples.FOLDER).mkdir(exist_ok=True)
+            make_folder(self.run / samples.FOLDER)
             self._drop_later_rows()
         if trainer.step == 0:
             self.save()  # a full disk shows before the work, and a rollback finds a state to go back to

@@ -36,12 +36,12 @@ class Labels:
 
 
 def label(names: Sequence[str], tags: Mapping[str, Mapping[str, str]]) -> Labels:
-    """The classes of pictures in the order of their names, whose last part is looked up in the tags.
+    """The classes of pictures in the order of their names: each is looked up in the tags whole, or else its last part.
 
     Raises:
         DataError: a group in which no two classes have pictures.
     """
-    rows = [tags.get(name.rpartition("/")[2], {}) for name in names]
+    rows = [tags.get(name) or tags.get(name.rpartition("/")[2], {}) for name in names]
     groups = {group: _frequent(row[group] for row in rows if group in row) for group in ("hair", "eyes", "length")}
     poor = [group for group, classes in groups.items() if len(classes) < 2]
     if poor:
