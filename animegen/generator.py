@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice, tee
 from math import prod
@@ -17,7 +17,18 @@ import numpy as np
 from animegen import latents
 from animegen.errors import UsageError
 from animegen.images.stills import Images, grid
-from animegen.labels import Asked, LabelGroup, Labels, Wanted, ask, blended_loop, draw_labels, usual
+from animegen.labels import (
+    Asked,
+    LabelGroup,
+    Labels,
+    Wanted,
+    ask,
+    ask_each,
+    ask_without_seeds,
+    blended_loop,
+    draw_labels,
+    sheet_cells,
+)
 from animegen.latents import Latents, Mode
 from animegen.model import catalog
 from animegen.model.card import ModelCard
@@ -163,12 +174,7 @@ class Generator:
             UsageError: a seed outside of 0 … 2³²−1, labels that the model doesn't have, or another number of them than
                 of seeds.
         """
-        drawn = draw_labels(seeds, self.card.z_dim, self.labels)
-        if labels is None or isinstance(labels, Mapping):
-            return self._ask(labels).over(drawn)
-        if len(labels) != len(drawn):
-            raise UsageError(f"{len(labels)} labels stand for {len(drawn)} seeds and must be one for each or for all")
-        return np.concatenate([self._ask(one).over(row) for one, row in zip(labels, drawn[:, None], strict=True)])
+        return ask_each(seeds, self.card.z_dim, self.labels, labels, model=self.card.name)
 
     def sample(
         self,
@@ -333,21 +339,10 @@ class Generator:
             UsageError: a group that the model doesn't have, one that is named twice, no seed, several of them beside
                 `columns`, or as `sample`.
         """
-        groups = {group.name: group for group in self.labels}
-        axes = [rows] if columns is None else [rows, columns]
-        asked = [*axes, *(labels or {})]
-        self._ask(dict.fromkeys(axes, "unknown"))  # refuses an unknown group
-        if twice := [name for name in axes if asked.count(name) > 1]:
-            raise UsageError(f"{twice[0]} is named twice and must be the rows, the columns or a label")
-        if not seeds or (columns is not None and len(seeds) > 1):
-            raise UsageError(f"a sheet has {len(seeds)} seeds and must have one, or without columns one for each")
-        across: list[tuple[int, Wanted]] = [(seed, {}) for seed in seeds]
-        if columns is not None:
-            across = [(seeds[0], {columns: name}) for name in groups[columns].classes]
-        cells = [(seed, {rows: name, **column}) for name in groups[rows].classes for seed, column in across]
+        cells = sheet_cells(seeds, rows, columns, self.labels, labels, model=self.card.name)
         drawn = [seed for seed, _ in cells]
-        vectors = self.label_vectors(drawn, [{**(labels or {}), **cell} for _, cell in cells])
-        return self(self.latents(drawn, truncation=truncation), vectors, batch_size=batch_size)
+        y = self.label_vectors(drawn, [wanted for _, wanted in cells])
+        return self(self.latents(drawn, truncation=truncation), y, batch_size=batch_size)
 
     def __call__(self, z: Latents, labels: Labels | Wanted | None = None, *, batch_size: int | None = None) -> Images:
         """The images of latents [N, z_dim], which become float32: uint8 [N, H, W, C].
@@ -410,17 +405,7 @@ class Generator:
 
     def _labels_beside(self, z: Latents, labels: Labels | Wanted | None) -> Labels:
         """The labels [..., L] of latents [..., z_dim]."""
-        common = usual(self.labels)
-        wanted = (*z.shape[:-1], len(common))
-        if labels is None or isinstance(labels, Mapping):
-            return np.broadcast_to(self._ask(labels).over(common[None]), wanted)
-        y = np.asarray(labels, np.float32)
-        if y.shape != wanted or not np.isfinite(y).all():
-            raise UsageError(
-                f"labels have the shape {list(y.shape)} and must be ordinary numbers {list(wanted)} for "
-                f"{self.card.name}"
-            )
-        return y
+        return ask_without_seeds(z.shape[:-1], self.labels, labels, model=self.card.name)
 
     def _batches(self, z: Latents, y: Labels, batch_size: int) -> Iterator[Images]:
         parts = (slice(start, start + batch_size) for start in range(0, len(z), batch_size))

@@ -72,6 +72,78 @@ def ask(wanted: Wanted | None, groups: Sequence[LabelGroup], *, model: str = "th
     )
 
 
+def ask_each(
+    seeds: Sequence[int],
+    z_dim: int,
+    groups: Sequence[LabelGroup],
+    wanted: Wanted | Sequence[Wanted | None] | None,
+    *,
+    model: str = "the model",
+) -> Labels:
+    """The labels float32 [len(seeds), L] that seeds draw, with what is asked for, of all or of each its own, over them.
+
+    Raises:
+        UsageError: as `draw_labels` and `ask`, or another number of labels than of seeds.
+    """
+    drawn = draw_labels(seeds, z_dim, groups)
+    if wanted is None or isinstance(wanted, Mapping):
+        return ask(wanted, groups, model=model).over(drawn)
+    if len(wanted) != len(drawn):
+        raise UsageError(f"{len(wanted)} labels stand for {len(drawn)} seeds and must be one for each or for all")
+    each = [ask(one, groups, model=model).over(row) for one, row in zip(wanted, drawn[:, None], strict=True)]
+    return np.concatenate([drawn[:0], *each])
+
+
+def ask_without_seeds(
+    shape: tuple[int, ...], groups: Sequence[LabelGroup], wanted: Labels | Wanted | None, *, model: str = "the model"
+) -> Labels:
+    """Labels float32 [*shape, L]: such an array itself, or what is asked for, and of other groups the usual classes.
+
+    Raises:
+        UsageError: an array of another shape or with values that are not finite, or as `ask`.
+    """
+    common = usual(groups)
+    whole = (*shape, len(common))
+    if wanted is None or isinstance(wanted, Mapping):
+        return np.broadcast_to(ask(wanted, groups, model=model).over(common[None]), whole)
+    labels = np.asarray(wanted, np.float32)
+    if labels.shape != whole or not np.isfinite(labels).all():
+        raise UsageError(
+            f"labels have the shape {list(labels.shape)} and must be ordinary numbers {list(whole)} for {model}"
+        )
+    return labels
+
+
+def sheet_cells(
+    seeds: Sequence[int],
+    rows: str,
+    columns: str | None,
+    groups: Sequence[LabelGroup],
+    wanted: Wanted | None,
+    *,
+    model: str = "the model",
+) -> list[tuple[int, Wanted]]:
+    """The seed and labels of each cell of a sheet, row by row: a row for each class of a group, and a column likewise.
+
+    Without a group of columns there is one for each seed. `wanted` is of other groups and holds for all.
+
+    Raises:
+        UsageError: as `ask`, a group that is named twice, no seed, or several of them beside a group of columns.
+    """
+    axes = [rows] if columns is None else [rows, columns]
+    ask(dict.fromkeys(axes, UNKNOWN), groups, model=model)  # refuses a group that isn't there
+    asked = [*axes, *(wanted or {})]
+    if twice := [name for name in axes if asked.count(name) > 1]:
+        raise UsageError(f"{twice[0]} is named twice and must be the rows, the columns or a label")
+    if not seeds or (columns is not None and len(seeds) > 1):
+        raise UsageError(f"a sheet has {len(seeds)} seeds and must have one, or without columns one for each")
+    classes = {group.name: group.classes for group in groups}
+    across: list[tuple[int, Wanted]] = [(seed, {}) for seed in seeds]
+    if columns is not None:
+        across = [(seeds[0], {columns: name}) for name in classes[columns]]
+    return [(seed, {**(wanted or {}), rows: name, **column}) for name in classes[rows] for seed, column in across]
+
+
 def _values(label: Label, group: LabelGroup) -> NDArray[np.float64]:
     """The values of a group's classes: [len(classes)]."""
     values = np.zeros(len(group.classes))

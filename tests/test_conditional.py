@@ -166,6 +166,12 @@ def test_latents_without_a_seed_take_the_usual_classes(faces: Generator) -> None
             faces(z, labels)
 
 
+def test_no_seeds_give_no_images(faces: Generator) -> None:
+    assert faces.sample(seeds=[], labels=BLUE).shape == (0, 8, 8, 3)
+    assert faces.label_vectors([], []).shape == (0, 5)
+    assert faces(faces.latents([]), BLUE).shape == (0, 8, 8, 3)
+
+
 def test_labels_that_the_model_does_not_have(faces: Generator, tiny_model: Path) -> None:
     with pytest.raises(UsageError, match="labels name hat and must name hair, eyes, which faces takes"):
         faces.sample(labels={"hat": "red"})
