@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import logging
+import os
 import shutil
 import sys
 import threading
@@ -204,3 +205,48 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
     assert fetch.cache().is_relative_to(tmp_path)
     assert "animegen" in fetch.cache().parts
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user of whom the system knows no home, as a container's may be."""
+
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("ANIMEGEN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home(animegen: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert fetch.cached() == []
+    done = animegen("models", "--json")
+    assert (done.returncode, json.loads(done.stdout)["cache"]) == (0, None)
+    assert animegen("models").returncode == 0
+    with pytest.raises(ModelError, match="no home to keep fetched files in: name a folder by ANIMEGEN_CACHE"):
+        find_model("https://example.org/a.onnx")
+    assert_error(animegen("fid", "--extractor", "inception"), 1, "name a folder by ANIMEGEN_CACHE")
+    for name in ("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", "ANIMEGEN_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        assert fetch.cache().is_relative_to(tmp_path / name)
+
+
+def test_an_empty_or_relative_cache_home_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the XDG base directory specification says; an empty one would lie in the current folder."""
+    monkeypatch.delenv("ANIMEGEN_CACHE", raising=False)
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    usual = fetch.cache()
+    assert usual.is_relative_to(Path.home())
+    for value in ("", "cache"):
+        monkeypatch.setenv("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", value)
+        assert fetch.cache() == usual
+
+
+def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ANIMEGEN_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ModelError, match=r"can't be written: .*: name another folder by ANIMEGEN_CACHE"):
+        find_model(server.url("/tiny.onnx"))

@@ -32,7 +32,8 @@ def models(as_json: bool) -> None:
         for entry in fetch.cached()
     ]
     if as_json:
-        print_json({"models": entries, "cache": str(fetch.cache())})
+        folder = fetch.cache_folder()
+        print_json({"models": entries, "cache": str(folder) if folder else None})
         return
     for entry in entries:
         click.echo(f"{entry['model']}  {entry['origin']}  {entry['path']}  sha256 {entry['sha256']}")

@@ -60,13 +60,30 @@ class Cached:
 
 
 def cache() -> Path:
-    """The folder of fetched models: `ANIMEGEN_CACHE`, or the user's cache folder of this system."""
+    """The folder of fetched models: `ANIMEGEN_CACHE`, or the user's cache folder of this system.
+
+    Raises:
+        ModelError: there is none, as the system knows no home of this user.
+    """
+    folder = cache_folder()
+    if folder is None:
+        raise ModelError("this user has no home to keep fetched files in: name a folder by ANIMEGEN_CACHE")
+    return folder
+
+
+def cache_folder() -> Path | None:
+    """As `cache`, and None where there is none."""
     if folder := os.environ.get("ANIMEGEN_CACHE"):
         return Path(folder)
-    home = Path.home()
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "animegen" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "animegen"
+    name, usual = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
+    own = Path("animegen", "cache") if os.name == "nt" else Path("animegen")
+    given = Path(os.environ.get(name, ""))
+    if given.is_absolute():
+        return given / own
+    try:
+        return Path.home() / usual / own
+    except RuntimeError:
+        return None
 
 
 def is_address(model: str) -> bool:
@@ -137,7 +154,8 @@ def fetch(address: Address) -> Path:
 def cached() -> list[Cached]:
     """What the cache holds."""
     models = []
-    for folder in sorted(path.parent for path in cache().glob(f"*/{_PIN}")):
+    where = cache_folder()
+    for folder in sorted(path.parent for path in where.glob(f"*/{_PIN}")) if where else ():
         pin = _pin(folder)
         path = folder / PurePosixPath(urlsplit(pin["url"]).path).name if pin else folder
         if pin and path.is_file():
@@ -188,7 +206,9 @@ def _download(address: Address, sha256: str | None) -> None:
             f"check the address; if the new file is right, remove {address.folder}"
         ) from error
     except OSError as error:
-        raise ModelError(f"{address.folder} can't be written: {error.strerror or error}") from error
+        raise ModelError(
+            f"{address.folder} can't be written: {error.strerror or error}: name another folder by ANIMEGEN_CACHE"
+        ) from error
 
 
 def _bounded(pooch: Any) -> Any:
