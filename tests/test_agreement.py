@@ -15,7 +15,9 @@ from extractor_models import TAGS
 from animegen import DataError, Extractor, Generator, evaluate, open_images
 from animegen.images.sets import pixel_hash
 from animegen.labels import draw_classes
-from animegen.quality.agreement import agreements
+from animegen.quality.agreement import agreements, within
+from animegen.quality.distances import frechet_distance
+from animegen.quality.statistics import Statistics
 from animegen.seeds import Seeds
 
 
@@ -100,7 +102,31 @@ def test_evaluate_says_it(
     assert figures["agreement_hair"] == pytest.approx(hair.generated, rel=1e-3)
     assert figures["agreement_hair_of_real_images"] == pytest.approx(hair.real, rel=1e-3)
     assert f"| hair as asked for | {hair.generated:.3f} | {hair.images} images, by tags |" in evaluation.to_markdown()
+    assert figures["fid_within_hair"] == pytest.approx(evaluation.within[0].fid, rel=1e-3)
+    assert "| FID within hair | " in evaluation.to_markdown()
     assert "50 images, 4 of all named by an extractor" in evaluation.to_markdown()
     done = animegen("evaluate", "--model", conditional_model, "--device", "cpu", "--n", "100", "--reference", data,
                     "--extractor", tiny_extractor_file, "--data", data, "--out", "report", "--json")  # fmt: skip
     assert json.loads(done.stdout)["agreements"][0]["generated"] == hair.generated
+
+
+def test_the_distance_within_a_class(conditional_model: Path, tiny_extractor: Extractor, tmp_path: Path) -> None:
+    real = open_images(dataset(tmp_path / "data"))
+    assert real.labels is not None
+    features = np.concatenate([tiny_extractor(batch) for batch in real.read()])
+    with Generator.load(conditional_model, device="cpu") as generator:
+        seeds = range(7, 107)
+        own = tiny_extractor(generator.sample(seeds=seeds))
+        (hair,) = within(generator, seeds, own, real, features)
+        assert within(generator, seeds, own, replace(real, labels=None), features) == ()
+        assert within(generator, range(7), own[:7], real, features) == ()  # too few for any class
+    drawn = draw_classes(seeds, 8, GROUPS)[:, 0]
+    expected = {
+        name: frechet_distance(
+            Statistics.of([own[drawn == k]]), Statistics.of([features[real.labels.values[:, 0] == j]])
+        )
+        for name, k, j in (("blue", 1, 0), ("red", 2, 1))
+    }
+    assert hair.classes == pytest.approx(expected)  # nobody's hair is blonde in the dataset
+    assert hair.fid == pytest.approx(np.mean(list(expected.values())))
+    assert hair.images == min((drawn == 1).sum(), (drawn == 2).sum(), 25)

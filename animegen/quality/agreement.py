@@ -1,8 +1,10 @@
-"""How often a tagger agrees with labels: those that generated images were asked for, and those that real ones have."""
+"""What labels are worth: how often a tagger agrees with them, and how far images of a class are from real ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,9 @@ from numpy.typing import NDArray
 from animegen.generator import Generator
 from animegen.images.sets import ImageSet, picked
 from animegen.labels import draw_classes
+from animegen.quality.distances import frechet_distance
 from animegen.quality.extractors import Extractor, Features
+from animegen.quality.statistics import Statistics
 from animegen.seeds import Seeds
 
 _MOST = 2048  # images of each kind that are tagged: a share of one half is then known to ±2 % (two standard errors)
@@ -36,6 +40,55 @@ class Agreement:
     real: float | None = None
     real_images: int = 0
     filled: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """The Fréchet distance between generated and real images of one class.
+
+    Miyato & Koyama 2018 (arXiv 1802.05637), section 4, "intra FID": the mean over the classes of a group.
+
+    Attributes:
+        group: such as `hair`.
+        fid: the mean over `classes`.
+        classes: each class's own; only of those with more images than features on both sides, as with fewer a
+            covariance is singular.
+        images: the fewest that a class has on a side.
+    """
+
+    group: str
+    fid: float
+    classes: Mapping[str, float]
+    images: int
+
+
+def within(
+    generator: Generator, seeds: Sequence[int], features: Features, real: ImageSet, real_features: Features
+) -> tuple[Within, ...]:
+    """Those distances for each group that the generator and the real images have.
+
+    `features` [len(seeds), D] are of the generated images of seeds, `real_features` [real.count, D] of all real ones.
+    """
+    if real.labels is None:
+        return ()
+    drawn = draw_classes(seeds, generator.card.z_dim, generator.labels)
+    found = []
+    for group, numbers in zip(generator.labels, drawn.T, strict=True):
+        for known, values in zip(real.labels.groups, real.labels.values.T, strict=True):
+            sides = {
+                name: (features[numbers == number], real_features[values == known.classes.index(name)])
+                for number, name in enumerate(group.classes)
+                if known.name == group.name and name in known.classes
+            }
+            sides = {name: pair for name, pair in sides.items() if min(map(len, pair)) > features.shape[1]}
+            fids = {
+                name: frechet_distance(Statistics.of([fake]), Statistics.of([true]))
+                for name, (fake, true) in sides.items()
+            }
+            if fids:
+                least = min(min(map(len, pair)) for pair in sides.values())
+                found.append(Within(group=group.name, fid=fmean(fids.values()), classes=fids, images=least))
+    return tuple(found)
 
 
 def agreements(

@@ -13,7 +13,7 @@ from animegen.generator import Generator
 from animegen.images.sets import ImageSet, picked
 from animegen.images.stills import Images, grid
 from animegen.model import catalog
-from animegen.quality.agreement import Agreement, agreements
+from animegen.quality.agreement import Agreement, Within, agreements, within
 from animegen.quality.distances import Estimate, frechet_infinity, kernel_distance
 from animegen.quality.extractors import Extractor, Features
 from animegen.quality.fid import REFERENCE, Score, open_reference
@@ -70,6 +70,7 @@ class Evaluation:
         neighbours: a sheet uint8 [H, W, C] of the pairs that are closest: each generated image, with its seed under it,
             stands left of its nearest training image, with their distance in features; None without training images.
         agreements: how often the extractor's tags are the labels asked for, of a generator that takes labels.
+        within: the Fréchet distance within each group of labels, where the training images have them too.
         features: how many generated images' features the metrics beside the score are of.
         compared: features on each side of `manifold`.
     """
@@ -83,6 +84,7 @@ class Evaluation:
     likeness: Likeness | None
     neighbours: Images | None = field(repr=False, compare=False)
     agreements: tuple[Agreement, ...] = ()
+    within: tuple[Within, ...] = ()
     features: int
     compared: int
 
@@ -114,6 +116,7 @@ class Evaluation:
             values[f"agreement_{label.group}"] = label.generated
             if label.real is not None:
                 values[f"agreement_{label.group}_of_real_images"] = label.real
+        values |= {f"fid_within_{group.group}": group.fid for group in self.within}
         measured, reference = self.score.measured, self.score.reference
         return {
             **{name: float(f"{value:.4g}") for name, value in values.items()},
@@ -157,6 +160,14 @@ class Evaluation:
             if label.real is not None:
                 named = f", {label.filled:,} of all named by an extractor" if label.filled else ""
                 rows.append(("real images' own", f"{label.real:.3f}", f"{label.real_images:,} images{named}"))
+        rows += [
+            (
+                f"FID within {group.group}",
+                f"{group.fid:.4g}",
+                f"mean of {len(group.classes)} classes, {group.images:,} images or more",
+            )
+            for group in self.within
+        ]
         lines = [f"# Quality of {self.model}", "", "| metric | value | of |", "|---|---|---|"]
         lines += [f"| {name} | {value} | {of} |" for name, value, of in rows]
         lines += ["", "## Protocol", "", "| fact | value |", "|---|---|"]
@@ -211,10 +222,12 @@ def evaluate(
         measured = measure_set(images, extractor, against=against, batch_size=batch_size)
         real, generated = _as_many(against.sample, measured.sample)
         likeness, sheet = None, None
+        in_classes: tuple[Within, ...] = ()
         if training is not None:
             pool = measure_set(training, extractor, against=against, sample=training.count, batch_size=batch_size)
             asked = measured.rows[np.random.default_rng([_STREAM, 0]).permutation(len(measured.rows))[:_QUERIES]]
             queries = measured.sample[np.searchsorted(measured.rows, asked)]
+            in_classes = within(generator, [seeds[k] for k in measured.rows], measured.sample, training, pool.sample)
             likeness, rows, distances = _likeness(queries, pool)
             closest = np.argsort(distances)[:_PAIRS]
             numbers = [seeds[int(k)] for k in asked[closest]]
@@ -229,6 +242,7 @@ def evaluate(
             smoothness=smoothness(_paths(generator, extractor, seed, truncation, batch_size)),
             likeness=likeness,
             neighbours=sheet,
+            within=in_classes,
             agreements=agreements(generator, extractor, seeds, training, truncation=truncation, batch_size=batch_size),
             features=len(measured.sample),
             compared=len(real),
