@@ -7,7 +7,7 @@
 
 - To make images: `Generator`, `Seeds`, `latents`, `find_model`, `shipped_models`, `ModelCard`, `Overrides`,
   `CudaOptions`.
-- To keep them: `grid`, `save_image`, `encode`, `save_animation`, `open_sink`.
+- To keep them: `grid`, `table`, `save_image`, `encode`, `save_animation`, `open_sink`.
 - To measure them: `fid`, `measure`, `evaluate`, `search`, `open_images`, `ImageSet`, `Extractor`, `Reference`.
 - To follow long work: `report_progress`; notices go to the logger `animegen`.
 - Errors: `AnimegenError` and its kinds.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from animegen.images.animation import save_animation
     from animegen.images.sets import ImageSet, open_images
     from animegen.images.sinks import open_sink
-    from animegen.images.stills import encode, grid, save_image
+    from animegen.images.stills import encode, grid, save_image, table
     from animegen.model.card import ModelCard
     from animegen.model.catalog import find_model, shipped_models
     from animegen.model.foreign import Overrides
@@ -81,6 +81,7 @@ __all__ = [  # noqa: RUF022 (as people look a name up: whatever its case)
     "search",
     "Seeds",
     "shipped_models",
+    "table",
     "UsageError",
 ]
 
@@ -113,6 +114,7 @@ _MODULES = {
     "search": "animegen.quality.search",
     "Seeds": "animegen.seeds",
     "shipped_models": "animegen.model.catalog",
+    "table": "animegen.images.stills",
     "UsageError": "animegen.errors",
 }
 

@@ -333,7 +333,7 @@ class Generator:
         """One face in all classes of two groups of labels, `rows` and `columns`: uint8 [rows·columns, H, W, C].
 
         Without `columns` there is a column for each of `seeds`. `labels` are of other groups, as in `sample`;
-        `images.stills.table` lays the images out with captions.
+        `table` lays the images out with captions.
 
         Raises:
             UsageError: a group that the model doesn't have, one that is named twice, no seed, several of them beside

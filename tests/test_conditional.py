@@ -13,8 +13,8 @@ import pytest
 from conftest import GROUPS, ROOT, Run, assert_error, conditional_graph, tiny_card, tiny_graph, write_model
 from PIL import Image
 
-from animegen import Generator, ModelCard, ModelError, UsageError
-from animegen.images.stills import GAP, LABEL, table
+from animegen import Generator, ModelCard, ModelError, UsageError, table
+from animegen.images.stills import GAP, LABEL
 from animegen.labels import Labels, Wanted, draw_labels, usual
 
 BLUE: Wanted = {"hair": "blue"}
