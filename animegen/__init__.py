@@ -7,7 +7,7 @@
 
 - To make images: `Generator`, `Seeds`, `latents`, `find_model`, `shipped_models`, `ModelCard`, `Overrides`,
   `CudaOptions`.
-- To keep them: `grid`, `save_image`, `encode`, `save_animation`, `open_sink`.
+- To keep them: `grid`, `save_image`, `encode`, `save_animation`, `open_sink`; `read_metadata` of what was kept.
 - To measure them: `fid`, `measure`, `evaluate`, `search`, `open_images`, `ImageSet`, `Extractor`, `Reference`.
 - To follow long work: `report_progress`; notices go to the logger `animegen`.
 - Errors: `AnimegenError` and its kinds.
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from animegen.generator import Generator
     from animegen.images.animation import save_animation
+    from animegen.images.metadata import read_metadata
     from animegen.images.sets import ImageSet, open_images
     from animegen.images.sinks import open_sink
     from animegen.images.stills import encode, grid, save_image
@@ -74,6 +75,7 @@ __all__ = [  # noqa: RUF022 (as people look a name up: whatever its case)
     "open_sink",
     "OutputError",
     "Overrides",
+    "read_metadata",
     "Reference",
     "report_progress",
     "save_animation",
@@ -106,6 +108,7 @@ _MODULES = {
     "open_sink": "animegen.images.sinks",
     "OutputError": "animegen.errors",
     "Overrides": "animegen.model.signature",
+    "read_metadata": "animegen.images.metadata",
     "Reference": "animegen.quality.reference",
     "report_progress": "animegen.progress",
     "save_animation": "animegen.images.animation",

@@ -7,6 +7,7 @@ import re
 import click
 
 from animegen.cli.options import SEED, ModelOptions, json_option, model_options, out_option, truncation_option
+from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
@@ -25,7 +26,7 @@ def _range(text: str) -> tuple[float, float]:
     return span
 
 
-@click.command()
+@click.command(cls=PictureCommand)
 @click.option("--seed", type=SEED, default=0, help="The image to change.")
 @click.option("--direction", type=click.IntRange(min=0), help="The number of a direction; 0 is the strongest.")
 @click.option("--all", "every", is_flag=True, help="A row for every direction of the model.")
@@ -66,6 +67,7 @@ def edit(
     output.check_still()
     with options.load() as generator:
         chosen = list(range(len(generator.card.directions))) if direction is None else [direction]
+        output.describe(generator, seed=seed, steps=steps, truncation=truncation)
         output.check_grid(generator, max(1, len(chosen)) * steps, steps)
         amounts = np.linspace(*span, steps).tolist()
         images = generator.edit(seed, direction, amounts, truncation=truncation, batch_size=options.batch_size)

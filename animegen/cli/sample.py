@@ -17,6 +17,7 @@ from animegen.cli.options import (
     out_option,
     truncation_option,
 )
+from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
@@ -32,7 +33,7 @@ def _columns_and_rows(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@click.command()
+@click.command(cls=PictureCommand)
 @click.option("--n", type=SEEDS, help="How many images.  [default: 64, or what --grid holds]")
 @click.option("--seed", type=SEED, help="The first image's seed; image k has seed + k.  [default: 0]")
 @click.option("--seeds", help="Seeds and ranges in place of --seed and --n, such as 0-31,77.")
@@ -90,11 +91,13 @@ def sample(
             raise UsageError(f"--grid has {cells} cells and must have at least {len(wanted)}, one for each image")
     with options.load() as generator:
         facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
+        output.describe(generator, seeds=str(wanted), truncation=truncation)
         if output.takes_many:
             from animegen.images.sinks import open_sink
 
             existing: Existing = "overwrite" if force else "skip" if skip_existing else "refuse"
-            sink = open_sink(output.path, form=form, existing=existing)
+            described = None if output.metadata is None else output.metadata_of
+            sink = open_sink(output.path, form=form, existing=existing, metadata=described)
             ctx.exit(output.many(sink, generator, wanted, truncation, options.batch_size, facts))
 
         from animegen.images.stills import grid

@@ -14,11 +14,12 @@ from animegen.cli.options import (
     out_option,
     truncation_option,
 )
+from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
 
-@click.command()
+@click.command(cls=PictureCommand)
 @click.option("--seed", type=SEED, help="The first stop's seed; stop k has seed + k.  [default: 0]")
 @click.option("--stops", type=click.IntRange(2, 1000), help="How many stops.  [default: 6]")
 @click.option("--seeds", help="The stops' seeds, in place of --seed and --stops, such as 3,14,15.")
@@ -54,6 +55,7 @@ def walk(
     output.check_motion(fps, scale)
     with options.load() as generator:
         output.check_frames(generator, frames, fps, scale)
+        output.describe(generator, seeds=str(wanted), frames=frames, truncation=truncation)
         facts = {"seeds": str(wanted), "model": generator.card.name, "device": generator.device}
         pictures = generator.walk(wanted, frames=frames, truncation=truncation, batch_size=options.batch_size)
         output.motion(pictures, frames, fps, scale, facts)
