@@ -7,7 +7,8 @@
 
 - To make images: `Generator`, `Seeds`, `latents`, `find_model`, `shipped_models`, `ModelCard`, `Overrides`,
   `CudaOptions`.
-- To keep them: `grid`, `table`, `save_image`, `encode`, `save_animation`, `open_sink`.
+- To keep them: `grid`, `table`, `save_image`, `encode`, `save_animation`, `open_sink`; `read_metadata` of what was
+  kept.
 - To measure them: `fid`, `measure`, `evaluate`, `search`, `open_images`, `ImageSet`, `Extractor`, `Reference`.
 - To follow long work: `report_progress`; notices go to the logger `animegen`.
 - Errors: `AnimegenError` and its kinds.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
     from animegen.generator import Generator
     from animegen.images.animation import save_animation
+    from animegen.images.metadata import read_metadata
     from animegen.images.sets import ImageSet, open_images
     from animegen.images.sinks import open_sink
     from animegen.images.stills import encode, grid, save_image, table
@@ -74,6 +76,7 @@ __all__ = [  # noqa: RUF022 (as people look a name up: whatever its case)
     "open_sink",
     "OutputError",
     "Overrides",
+    "read_metadata",
     "Reference",
     "report_progress",
     "save_animation",
@@ -107,6 +110,7 @@ _MODULES = {
     "open_sink": "animegen.images.sinks",
     "OutputError": "animegen.errors",
     "Overrides": "animegen.model.foreign",
+    "read_metadata": "animegen.images.metadata",
     "Reference": "animegen.quality.reference",
     "report_progress": "animegen.progress",
     "save_animation": "animegen.images.animation",

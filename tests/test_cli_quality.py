@@ -164,3 +164,17 @@ def test_evaluate_writes_a_report(
     assert table["score"]["count"] == 20
     assert table == {"out": "report", **json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))}
     assert_error(animegen("evaluate", "--out", data, *options), 1, "is a file")
+
+
+@pytest.mark.parametrize("command", ["fid", "evaluate"])
+def test_a_reference_whose_protocol_is_stated(
+    command: str, animegen: Run, drawn: Reference, tiny_extractor_file: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "other.npz", mu=drawn.statistics.mean, sigma=drawn.statistics.covariance)
+    model = ("--model", tiny_model, "--extractor", tiny_extractor_file, "--n", 40, *CPU)
+    reference = ("--reference", "other.npz", "--reference-protocol", "extractor=tiny.onnx,count=60,size=8")
+    done = animegen(command, *model, *reference)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "60 of other.npz, stated, not measured: extractor tiny.onnx, size 8×8" in done.stdout.decode()
+    assert_error(animegen(command, *model, *reference[:2]), 1, "state it with --reference-protocol")
+    assert_error(animegen(command, *model, *reference[:3], "count=60"), 2, "must be extractor=…,count=…")

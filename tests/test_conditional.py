@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,27 @@ def test_the_sheet_command(animegen: Run, conditional_model: Path, faces: Genera
     assert_error(
         animegen("sheet", "--rows", "hair", "--device", "cpu"), 2, "must be left out: anime-face-64 takes none"
     )
+
+
+def test_pictures_say_their_labels_and_are_made_again(animegen: Run, conditional_model: Path, tmp_path: Path) -> None:
+    shutil.copy(conditional_model, tmp_path / "faces.onnx")  # the model's name, by which the line calls it
+    mixed = ["--label", "hair=blue", "--label", "eyes=green:0.75+grey:0.25"]
+    commands = {
+        "sample": ["--n", "3", "--out", "made/", *mixed],
+        "interpolate": ["--label-a", "hair=blonde", "--label-b", "hair=blue", "--out", "made.png"],
+        "edit": ["--seed", "3", "--all", *mixed, "--out", "made.png"],
+        "sheet": ["--rows", "eyes", "--columns", "hair", "--seed", "3", "--out", "made.png"],
+    }
+    for command, options in commands.items():
+        assert animegen(command, "--model", "faces.onnx", "--device", "cpu", *options).returncode == 0
+        path = tmp_path / "made.png"
+        if command == "sample":
+            path = tmp_path / "made" / "seed00000002-hair-blue-eyes-green0.75+grey0.25.png"
+        told = json.loads(animegen("info", path, "--json").stdout)
+        if command in {"sample", "edit"}:
+            assert told["options"]["label"] == mixed[1::2]
+        assert animegen(*shlex.split(told["again"])[1:]).returncode == 0
+        np.testing.assert_array_equal(pixels(tmp_path / "again.png"), pixels(path))
 
 
 @pytest.mark.parametrize(

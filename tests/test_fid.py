@@ -133,6 +133,66 @@ def test_the_reference_s_own_extractor_measures(
         fid(generator, reference)
 
 
+def test_a_reference_of_another_tool_says_so(
+    generator: Generator, tiny_extractor: Extractor, reference: Reference, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.npz"
+    np.savez(path, mu=reference.statistics.mean, sigma=reference.statistics.covariance)
+    options: dict[str, Any] = {"extractor": tiny_extractor, "n": 50}
+    protocol = "extractor=tiny.onnx,count=400"
+    score, measured = fid(generator, path, protocol=protocol, **options), fid(generator, reference, **options)
+    assert score.values == pytest.approx(measured.values)
+    assert (score.stated, measured.stated) == (True, False)
+    assert (
+        "400 of other.npz, stated, not measured: extractor tiny.onnx, size not stated"
+        in dict(score.rows())["reference"]
+    )
+    assert any("stated and not measured" in warning for warning in score.warnings)
+    assert not any("stated" in warning for warning in measured.warnings)
+    assert (score.to_json()["reference_stated"], measured.to_json()["reference_stated"]) == (True, False)
+    evaluation = evaluate(generator, path, protocol=protocol, **options)
+    assert (evaluation.kernel, evaluation.manifold, evaluation.compared) == (None, None, 0)
+    assert evaluation.score.values == score.values
+    page = evaluation.to_markdown()
+    assert "stated, not measured" in page
+    assert "KID" not in page
+    assert "precision" not in page
+    figures = evaluation.figures()
+    assert figures["reference_protocol"] == "stated, not measured"
+    assert not {"kid", "precision"} & figures.keys()
+    json.dumps(evaluation.to_json())
+
+
+def test_stated_protocols_are_looked_at_before_the_work(
+    generator: Generator, tiny_extractor: Extractor, reference: Reference, tmp_path: Path
+) -> None:
+    path, pictures = tmp_path / "other.npz", tmp_path / "images.npz"
+    np.savez(path, mu=np.zeros(9), sigma=np.eye(9))
+    np.savez(pictures, images=generator.sample(3))
+    tiny = "extractor=tiny.onnx,count=9"
+    refused: list[tuple[Any, Any, type[Exception], str]] = [
+        (path, tiny, DataError, r"other\.npz .* holds 9 features of an image, and tiny\.onnx gives 6"),
+        (path, "extractor=anime,count=9", DataError, r"is stated to be measured by anime .* and tiny\.onnx gives"),
+        (reference, tiny, UsageError, "has a protocol already"),
+        ("anime-faces", tiny, UsageError, "says itself how it was measured"),
+        (pictures, tiny, DataError, "holds images and must hold mu and sigma"),
+        (picture_zip(tmp_path / "faces.zip", 3), tiny, UsageError, "holds images, which are measured now"),
+    ]
+    for against, protocol, kind, words in refused:
+        with pytest.raises(kind, match=words):
+            fid(generator, against, extractor=tiny_extractor, protocol=protocol, n=9)
+    with pytest.raises(UsageError, match=r"measured with tiny\.onnx: name that file with --extractor"):
+        fid(generator, path, protocol=tiny)
+
+
+def test_images_without_a_name_are_images(generator: Generator, tiny_extractor: Extractor, tmp_path: Path) -> None:
+    images = generator.sample(9)
+    np.savez(tmp_path / "samples.npz", images)  # numpy calls them arr_0, as other tools' samples are
+    score = fid(tmp_path / "samples.npz", tmp_path / "samples.npz", extractor=tiny_extractor)
+    assert score.count == 9
+    assert score.value == pytest.approx(0, abs=1e-6)
+
+
 def test_a_reference_is_opened_once(
     generator: Generator,
     tiny_extractor: Extractor,
@@ -256,6 +316,7 @@ def evaluation(generator: Generator, tiny_extractor: Extractor, reference: Refer
 def test_everything_at_once(generator: Generator, tiny_extractor: Extractor, evaluation: Evaluation) -> None:
     assert evaluation.score.values == (evaluation.score.value,)
     assert evaluation.compared == 60
+    assert evaluation.manifold is not None
     assert 0.5 < evaluation.manifold.precision <= 1
     assert evaluation.smoothness.detour >= 1
     figures = evaluation.figures()

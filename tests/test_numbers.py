@@ -67,3 +67,8 @@ def test_no_whole_number_is_too_large_to_be_refused(
         pytest.skip("it holds on CUDA only")
     done = animegen(command, *REST.get(command, ()), option, 10**20)
     assert_error(done, 2)
+
+
+def test_nor_one_of_the_forge(train: Run) -> None:
+    for command, option in numbers(forge(), click.types.IntParamType):
+        assert_error(train(command, *REST.get(command, ()), option, 10**20), 2, option)

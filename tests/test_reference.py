@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import picture_zip
 from extractor_models import extractor_graph, write_extractor
 
-from animegen import DataError, Extractor, ImageSet, OutputError, Reference, measure, open_images, report_progress
+from animegen import (
+    DataError,
+    Extractor,
+    ImageSet,
+    OutputError,
+    Reference,
+    UsageError,
+    measure,
+    open_images,
+    report_progress,
+)
 from animegen.progress import Progress
 
 
@@ -138,3 +149,104 @@ def test_sets_that_cannot_be_measured(tiny_extractor: Extractor, tmp_path: Path)
     shrunk = ImageSet("shrunk", 9, "as drawn", (), noise(8).read)
     with pytest.raises(DataError, match="shrunk gave 8 images and must give 9"):
         measure(shrunk, tiny_extractor)
+
+
+# --- statistics of other tools, of which a user states how they were measured ---
+
+STATED = "extractor=tiny.onnx, count=150"
+
+
+def foreign(path: Path, measured: Reference, *, named: bool = True) -> Path:
+    """The file that another tool writes: mean and covariance, and nothing of how."""
+    moments = (measured.statistics.mean, measured.statistics.covariance.astype(np.float32))
+    if named:
+        np.savez(path, mu=moments[0], sigma=moments[1])
+    else:
+        np.savez(path, *moments)
+    return path
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["mu and sigma", "arr_0 and arr_1"])
+def test_statistics_of_other_tools_need_their_protocol(named: bool, measured: Reference, tmp_path: Path) -> None:
+    path = foreign(tmp_path / "other.npz", measured, named=named)
+    with pytest.raises(DataError, match="has mu and sigma .*state it with --reference-protocol" if named else "no mu"):
+        Reference.load(path)
+    stated = Reference.load(path, protocol=STATED)
+    assert stated.stated
+    assert not measured.stated
+    assert (stated.statistics.count, stated.sample.shape) == (150, (0, 6))
+    np.testing.assert_allclose(stated.statistics.covariance, measured.statistics.covariance, rtol=1e-6)
+    assert stated.distance(measured) == pytest.approx(0, abs=1e-4)
+    assert (stated.protocol.extractor, stated.protocol.source) == ("tiny.onnx", "other.npz")
+    assert {stated.protocol.resize, stated.protocol.image_size, stated.protocol.data_sha256} == {"not stated"}
+    with pytest.raises(OutputError, match="was stated and not measured"):
+        stated.save(tmp_path / "saved.npz")
+
+
+def test_what_is_stated_has_to_fit(measured: Reference, tmp_path: Path) -> None:
+    path = foreign(tmp_path / "other.npz", measured)
+    full: dict[str, str | int] = {
+        "extractor": "tiny.onnx",
+        "count": 150,
+        "size": 20,
+        "resize": "none",
+        "preparation": "cut",
+        "source": "faces",
+    }
+    stated = Reference.load(path, protocol=full)
+    protocol = stated.protocol
+    assert (protocol.image_size, protocol.resize, protocol.preparation, protocol.source) == (
+        "20×20",
+        "none",
+        "cut",
+        "faces",
+    )
+    assert stated.distance(measured) == pytest.approx(0, abs=1e-4)
+    with pytest.raises(
+        DataError, match=r"faces is stated to be measured at 20×10, and faces\.zip was measured at 20×20"
+    ):
+        Reference.load(path, protocol={**full, "size": "20x10"}).distance(measured)
+    with pytest.raises(
+        DataError, match=r"stated to be measured by inception, and faces\.zip was measured by tiny\.onnx"
+    ):
+        Reference.load(path, protocol={**full, "extractor": "inception"}).distance(measured)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ("", "is '' and must be extractor=…,count=…"),
+        ("extractor", "is 'extractor' and must be"),
+        ("extractor=tiny.onnx", "has extractor and must be"),
+        ("count=5", "has count and must be"),
+        ("extractor=a,count=5,sise=3", "has extractor, count, sise and must be"),
+        ("extractor=a,count=5,count=6", "and must be"),
+        ("extractor=a,count=many", "count of the reference's protocol is 'many' and must be a whole number"),
+        ("extractor=a,count=1", "is 1 and must be at least 2"),
+        ("extractor=a,count=5,size=large", "size of the reference's protocol is 'large'"),
+        ({}, "has nothing and must be"),
+    ],
+)
+def test_protocols_that_cannot_be(protocol: Any, words: str, measured: Reference, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        Reference.load(foreign(tmp_path / "other.npz", measured), protocol=protocol)
+
+
+def test_files_that_no_protocol_helps(measured: Reference, tmp_path: Path) -> None:
+    measured.save(tmp_path / "own.npz")
+    with pytest.raises(UsageError, match="says itself how it was measured: leave --reference-protocol out"):
+        Reference.load(tmp_path / "own.npz", protocol=STATED)
+    mu, sigma = measured.statistics.mean, measured.statistics.covariance
+    refused: list[tuple[dict[str, np.ndarray], str]] = [
+        ({"mu": mu}, "holds mu and must hold mu and sigma"),
+        ({"arr_0": mu}, "holds arr_0 and must hold mu and sigma"),
+        ({"arr_0": mu, "arr_1": mu}, "must hold mu and sigma"),
+        ({"mu": mu[:5], "sigma": sigma}, "of one D"),
+        ({"mu": mu, "sigma": -sigma}, "must be a covariance"),
+        ({"mu": mu, "sigma": sigma * np.nan}, "must be finite"),
+        ({"mu": np.array(3.0), "sigma": sigma}, "of one D"),
+    ]
+    for arrays, words in refused:
+        np.savez(tmp_path / "other.npz", **arrays)  # type: ignore[arg-type]
+        with pytest.raises(DataError, match=words):
+            Reference.load(tmp_path / "other.npz", protocol=STATED)

@@ -208,3 +208,26 @@ def test_an_animation_needs_no_temporary_folder(tiny_model: Path, tmp_path: Path
     data, said = process.communicate(timeout=120)
     assert (process.returncode, said) == (0, b"")
     assert Image.open(io.BytesIO(data)).n_frames == 12  # type: ignore[attr-defined]
+
+
+ODD = os.fsdecode(b"caf\xe9")  # as an old zip or a Latin-1 share leaves names
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+@pytest.mark.parametrize("out", ["{}.png", "{}/", "{}.zip", "{}.npz", "{}.gif", "{}.mp4"])
+def test_names_that_are_no_utf8(tiny_model: Path, tmp_path: Path, out: str) -> None:
+    name = out.format(ODD)
+    moves = out.endswith(("gif", "mp4"))
+    if out.endswith("mp4"):
+        pytest.importorskip("av")
+    command = ["walk", "--frames", 6] if moves else ["sample", "--n", 2]
+    options = ("--model", tiny_model, "--device", "cpu", "--out", name)
+    process = start(*command, *options, "--json", cwd=tmp_path, stdout=subprocess.PIPE)
+    data, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (0, b"")
+    assert json.loads(data.decode())["out"] == name
+    assert (tmp_path / name.rstrip("/")).exists()
+    status, talk = finish(start(*command, *options, cwd=tmp_path))
+    assert "Traceback" not in talk
+    assert status == (1 if out == "{}/" else 0)
+    assert r"caf\udce9" in talk

@@ -29,6 +29,9 @@ def main() -> None:
     \b
     animegen sample --n 64 --out grid.png
     animegen interpolate --seed-a 1 --seed-b 2 --steps 8 --out row.png
+
+    The exit status is 0, or 1 for what failed, 2 for a wrong request, 74 if stdout takes no more, and 130 after Ctrl-C,
+    SIGTERM or SIGHUP.
     """
 
 

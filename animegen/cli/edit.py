@@ -16,6 +16,7 @@ from animegen.cli.options import (
     out_option,
     truncation_option,
 )
+from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
@@ -34,7 +35,7 @@ def _range(text: str) -> tuple[float, float]:
     return span
 
 
-@click.command()
+@click.command(cls=PictureCommand)
 @click.option("--seed", type=SEED, default=0, help="The image to change.")
 @click.option("--direction", type=click.IntRange(min=0), help="The number of a direction; 0 is the strongest.")
 @click.option("--all", "every", is_flag=True, help="A row for every direction of the model.")
@@ -79,6 +80,7 @@ def edit(
     with options.load() as generator:
         asked = read_labels(label_texts, generator.labels)
         chosen = list(range(len(generator.card.directions))) if direction is None else [direction]
+        output.describe(generator, seed=seed, steps=steps, truncation=truncation)
         output.check_grid(generator, max(1, len(chosen)) * steps, steps)
         amounts = np.linspace(*span, steps).tolist()
         images = generator.edit(

@@ -18,11 +18,12 @@ from animegen.cli.options import (
     size_option,
     truncation_option,
 )
-from animegen.cli.quality import measured
+from animegen.cli.quality import measured, protocol_option
 
 
 @click.command()
 @reference_option
+@protocol_option
 @click.option("--extractor", help="anime, inception, or an .onnx file's path.  [default: the reference's]")
 @click.option("--data", type=click.Path(path_type=Path), help="The training images, for the sheet of neighbours.")
 @size_option
@@ -34,6 +35,7 @@ from animegen.cli.quality import measured
 @model_options
 def evaluate(
     reference: str,
+    protocol: str | None,
     extractor: str | None,
     data: Path | None,
     size: int | None,
@@ -62,6 +64,7 @@ def evaluate(
             model,
             reference,
             extractor=extractor,
+            protocol=protocol,
             data=data,
             n=n,
             seed=seed,

@@ -16,12 +16,13 @@ from animegen.cli.options import (
     size_option,
     truncation_option,
 )
-from animegen.cli.quality import measured
+from animegen.cli.quality import measured, protocol_option
 
 
 @click.command()
 @click.argument("images", metavar="[IMAGES]", required=False)
 @reference_option
+@protocol_option
 @click.option("--extractor", help="anime, inception, or an .onnx file's path.  [default: the reference's]")
 @size_option
 @click.option("--n", type=click.IntRange(2, MEASURED), default=10_000, help="Of a model: how many images.")
@@ -36,6 +37,7 @@ def fid(
     ctx: click.Context,
     images: str | None,
     reference: str,
+    protocol: str | None,
     extractor: str | None,
     size: int | None,
     n: int,
@@ -63,6 +65,7 @@ def fid(
             whose,
             reference,
             extractor=extractor,
+            protocol=protocol,
             n=n,
             seed=seed,
             repeats=repeats,

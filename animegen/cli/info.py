@@ -2,32 +2,72 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import click
 
 from animegen.cli.console import print_json
+from animegen.cli.origin import again, printable
+from animegen.errors import UsageError
 from animegen.model.catalog import DEFAULT
 
 
 @click.command()
+@click.argument("file", metavar="[FILE]", required=False)
 @click.option("--model", default=DEFAULT, help="A shipped model's name, or an .onnx file's path or address.")
-@click.option("--json", "as_json", is_flag=True, help="Print the card as one JSON object.")
-@click.option("--markdown", is_flag=True, help="Print the card as a Markdown page.")
-def info(model: str, as_json: bool, markdown: bool) -> None:
-    """Print what a model file says of itself.
+@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
+@click.option("--markdown", is_flag=True, help="Print a model's card as a Markdown page.")
+@click.pass_context
+def info(ctx: click.Context, file: str | None, model: str, as_json: bool, markdown: bool) -> None:
+    """Print what FILE says of itself: a picture, where it comes from; a model, its card. Without FILE it is --model.
 
     \b
     Example: animegen info --model anime-face-64
+             animegen info grid.png
     """
+    from animegen.model.catalog import names_model
+
+    if file is not None and not names_model(file):
+        if markdown:
+            raise UsageError(f"--markdown prints a model's card, and {file} is none: leave it out")
+        _print_picture(ctx, Path(file), as_json=as_json)
+        return
+
     from animegen.generator import Generator
 
-    with Generator.load(model, device="cpu") as generator:
+    with Generator.load(file or model, device="cpu") as generator:
         card = generator.card
     if as_json:
         print_json(card.to_json())
     elif markdown:
         click.echo(card.to_markdown(), nl=False)
     else:
-        rows = card.rows()
-        width = max(len(key) for key, _ in rows)
-        for key, value in rows:
-            click.echo(f"{key:{width}}  {value}")
+        _print_rows(card.rows())
+
+
+def _print_picture(ctx: click.Context, path: Path, *, as_json: bool) -> None:
+    from animegen.images.metadata import read_metadata
+
+    made = read_metadata(path)
+    commands = ctx.parent.command.commands if ctx.parent and isinstance(ctx.parent.command, click.Group) else {}
+    line = again(made, commands, f"again{path.suffix}")
+    if as_json:
+        print_json({**made, "again": line})
+        return
+    rows = [(key, value) for key, value in made.items() if key != "options"]
+    options = made.get("options")
+    rows += options.items() if isinstance(options, dict) else []
+    rows += [("again", line)] if line is not None else []
+    _print_rows([(printable(str(key)), _in_words(value)) for key, value in rows])
+
+
+def _in_words(value: Any) -> str:
+    return printable(value if isinstance(value, str) else json.dumps(value))
+
+
+def _print_rows(rows: list[tuple[str, str]]) -> None:
+    width = max(len(key) for key, _ in rows)
+    for key, value in rows:
+        click.echo(f"{key:{width}}  {value}")

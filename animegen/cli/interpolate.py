@@ -17,6 +17,7 @@ from animegen.cli.options import (
     out_option,
     truncation_option,
 )
+from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 from animegen.seeds import Seeds
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from animegen.latents import Latents, Mode
 
 
-@click.command()
+@click.command(cls=PictureCommand)
 @click.option("--seed-a", type=SEED, multiple=True, help="The first image's seed; once for each row.")
 @click.option("--seed-b", type=SEED, multiple=True, help="The last image's seed; once for each row.")
 @click.option("--seeds", help="More stops on one way, such as 1,2,5.")
@@ -101,6 +102,7 @@ def interpolate(
     columns = steps if corners is not None else (len(ways[0]) - 1) * (steps - 1) + 1
     frames = 2 * columns - 2  # there and back
     with options.load() as generator:
+        output.describe(generator, steps=steps, mode=mode, truncation=truncation)
         if output.moves:
             output.check_frames(generator, frames, fps, scale, ways=len(ways))
         else:

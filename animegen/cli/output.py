@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from animegen.cli.console import STOPPED, print_json, progress_shown, say, stop_on_signals, write_stdout
+from animegen.cli.origin import of_one, record
 from animegen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class Output:
 
     Attributes:
         takes_folders: whether the command can store images one by one too, which advice then names.
+        metadata: what the picture says of itself, once `describe` was told.
     """
 
     name: str
     form: str
     as_json: bool
     takes_folders: bool = False
+    metadata: dict[str, Any] | None = field(default=None, init=False)
     _began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -99,14 +102,18 @@ class Output:
         shape = grid_shape(ways, None, _shape(generator))
         check_animation(self.path, fps=fps, scale=scale, frames=frames, shape=shape)
 
+    def describe(self, generator: Generator, **options: Any) -> None:
+        """Let the picture say that the running command made it, with these options whether they were given or not."""
+        self.metadata = record(generator, **options)
+
     def still(self, sheet: Images, facts: dict[str, Any]) -> None:
         """Write one picture."""
         from animegen.images.stills import encode, save_image
 
         if self.name == _STDOUT:
-            write_stdout(encode(sheet, self.form))
+            write_stdout(encode(sheet, self.form, metadata=self.metadata))
             return
-        save_image(sheet, self.path)
+        save_image(sheet, self.path, metadata=self.metadata)
         self._report({"width": sheet.shape[1], "height": sheet.shape[0], **facts})
 
     def motion(self, frames: Iterator[Images], total: int, fps: float, scale: int, facts: dict[str, Any]) -> None:
@@ -116,11 +123,16 @@ class Output:
 
         with progress_shown():
             if self.name == _STDOUT:
-                write_stdout(encode_animation(frames, self.form, fps=fps, scale=scale))
+                write_stdout(encode_animation(frames, self.form, fps=fps, scale=scale, metadata=self.metadata))
                 return
-            save_animation(frames, self.path, fps=fps, scale=scale)
+            save_animation(frames, self.path, fps=fps, scale=scale, metadata=self.metadata)
         played = animation_format(self.path).played_fps(fps, total)
         self._report({"frames": total, "fps": round(played, 4), **facts})
+
+    def metadata_of(self, seed: int | None) -> dict[str, Any]:
+        """What the picture of one seed says of itself, or with None the file of them all."""
+        made = self.metadata or {}
+        return made if seed is None else of_one(made, seed)
 
     def many(
         self,

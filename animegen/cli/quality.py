@@ -7,11 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 from animegen.cli.console import progress_shown
 from animegen.cli.options import ModelOptions
 
 if TYPE_CHECKING:
     from animegen.generator import Generator
+
+
+protocol_option = click.option(
+    "--reference-protocol",
+    "protocol",
+    metavar="KEY=VALUE,…",
+    help="How another tool measured its mu and sigma, such as extractor=inception,count=50000.",
+)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from animegen.cli.options import (
     out_option,
     truncation_option,
 )
+from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
@@ -34,7 +35,7 @@ def _columns_and_rows(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@click.command()
+@click.command(cls=PictureCommand)
 @click.option("--n", type=SEEDS, help="How many images.  [default: 64, or what --grid holds]")
 @click.option("--seed", type=SEED, help="The first image's seed; image k has seed + k.  [default: 0]")
 @click.option("--seeds", help="Seeds and ranges in place of --seed and --n, such as 0-31,77.")
@@ -99,11 +100,13 @@ def sample(
         asked = read_labels(label_texts, generator.labels)
         facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
         facts |= label_facts(generator, asked)
+        output.describe(generator, seeds=str(wanted), truncation=truncation)
         if output.takes_many:
             from animegen.images.sinks import open_sink
 
             existing: Existing = "overwrite" if force else "skip" if skip_existing else "refuse"
-            sink = open_sink(output.path, form=form, existing=existing, suffix=file_suffix(asked))
+            described = None if output.metadata is None else output.metadata_of
+            sink = open_sink(output.path, form=form, existing=existing, suffix=file_suffix(asked), metadata=described)
             ctx.exit(output.many(sink, generator, wanted, asked, truncation, options.batch_size, facts))
 
         from animegen.images.stills import grid

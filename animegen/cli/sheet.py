@@ -15,10 +15,11 @@ from animegen.cli.options import (
     out_option,
     truncation_option,
 )
+from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 
 
-@click.command()
+@click.command(cls=PictureCommand)
 @click.option("--rows", required=True, metavar="GROUP", help="The labels that are the rows, such as hair.")
 @click.option("--columns", metavar="GROUP", help="The labels that are the columns.  [default: a column for each seed]")
 @click.option("--seed", type=SEED, help="The face's seed, or the first column's.  [default: 0]")
@@ -58,6 +59,7 @@ def sheet(
 
     with options.load() as generator:
         asked = read_labels(label_texts, generator.labels)
+        output.describe(generator, seeds=str(wanted), truncation=truncation)
         classes = {group.name: group.classes for group in generator.labels}
         heads = list(map(str, wanted)) if columns is None else list(classes.get(columns, ()))
         output.check_grid(generator, max(1, len(classes.get(rows, ())) * len(heads)), len(heads) or None)

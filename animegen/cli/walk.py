@@ -16,11 +16,12 @@ from animegen.cli.options import (
     out_option,
     truncation_option,
 )
+from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 
 
-@click.command()
+@click.command(cls=PictureCommand)
 @click.option("--seed", type=SEED, help="The first stop's seed; stop k has seed + k.  [default: 0]")
 @click.option("--stops", type=click.IntRange(2, 1000), help="How many stops.  [default: 6]")
 @click.option("--seeds", help="The stops' seeds, in place of --seed and --stops, such as 3,14,15.")
@@ -61,6 +62,7 @@ def walk(
     with options.load() as generator:
         asked = read_labels(label_texts, generator.labels)
         output.check_frames(generator, frames, fps, scale)
+        output.describe(generator, seeds=str(wanted), frames=frames, truncation=truncation)
         facts = {"seeds": str(wanted), "model": generator.card.name, "device": generator.device}
         facts |= label_facts(generator, asked)
         pictures = generator.walk(

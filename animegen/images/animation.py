@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from operator import length_hint
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,7 @@ from animegen.images.formats import (
     animation_format,
     mp4_rate,
 )
+from animegen.images.metadata import save_options, to_text
 from animegen.images.stills import Images, flatten, to_pillow
 from animegen.progress import track
 
@@ -81,14 +82,22 @@ def check_animation(
             ) from error
 
 
-def save_animation(frames: Iterable[Images], path: str | Path, *, fps: float = 24, scale: int = 1) -> None:
+def save_animation(
+    frames: Iterable[Images],
+    path: str | Path,
+    *,
+    fps: float = 24,
+    scale: int = 1,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
     """Write frames uint8 [H, W, C], all of one shape, as an endless animation; on an error nothing is left there.
 
     What is transparent in them is shown on white.
 
     `scale` enlarges each frame a whole number of times (bicubic). A GIF counts time in hundredths of a second and a
     WebP in thousandths: a frame is shown for one of them more or less, so that the whole keeps the rate. Frames may
-    come lazily, as `Generator.walk` makes them; a GIF's or a WebP's encoder keeps them until the last.
+    come lazily, as `Generator.walk` makes them; a GIF's or a WebP's encoder keeps them until the last. `metadata` is as
+    in `encode`.
 
     Raises:
         UsageError: no frames, frames of several shapes, or as `check_animation`.
@@ -98,10 +107,17 @@ def save_animation(frames: Iterable[Images], path: str | Path, *, fps: float = 2
     path = Path(path)
     check_animation(path, fps=fps, scale=scale)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        _write(frames, file, path, fps, scale)
+        _write(frames, file, path, fps, scale, metadata)
 
 
-def encode_animation(frames: Iterable[Images], form: str = "webp", *, fps: float = 24, scale: int = 1) -> bytes:
+def encode_animation(
+    frames: Iterable[Images],
+    form: str = "webp",
+    *,
+    fps: float = 24,
+    scale: int = 1,
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:
     """The bytes of an animation as `save_animation` writes it; `form` is webp, gif or mp4.
 
     Raises:
@@ -109,17 +125,24 @@ def encode_animation(frames: Iterable[Images], form: str = "webp", *, fps: float
     """
     path, buffer = Path(f"animation.{form}"), io.BytesIO()
     check_animation(path, fps=fps, scale=scale)
-    _write(frames, buffer, path, fps, scale)
+    _write(frames, buffer, path, fps, scale, metadata)
     return buffer.getvalue()
 
 
-def _write(frames: Iterable[Images], file: IO[bytes], path: Path, fps: float, scale: int) -> None:
+def _write(
+    frames: Iterable[Images],
+    file: IO[bytes],
+    path: Path,
+    fps: float,
+    scale: int,
+    metadata: Mapping[str, Any] | None,
+) -> None:
     pictures = _pictures(frames, path, fps, scale)
     form = animation_format(path)
     if form.clock:
-        _write_with_pillow(pictures, file, form, fps)
+        _write_with_pillow(pictures, file, form, fps, metadata)
     else:
-        _write_mp4(pictures, file, fps)
+        _write_mp4(pictures, file, fps, metadata)
 
 
 def _pictures(frames: Iterable[Images], path: Path, fps: float, scale: int) -> Iterator[Image.Image]:
@@ -144,11 +167,14 @@ def _pictures(frames: Iterable[Images], path: Path, fps: float, scale: int) -> I
         raise UsageError("an animation has 0 frames and must have at least one")
 
 
-def _write_with_pillow(pictures: Iterator[Image.Image], file: IO[bytes], form: Format, fps: float) -> None:
+def _write_with_pillow(
+    pictures: Iterator[Image.Image], file: IO[bytes], form: Format, fps: float, metadata: Mapping[str, Any] | None
+) -> None:
     """Pillow wants each frame's time in milliseconds, as a list, before it knows how many will come."""
     first = next(pictures)
     times = [1000 // form.clock * duration for duration in form.durations(fps, MOST_FRAMES)]
     options = {"quality": 90} if form.name == "WEBP" else {"optimize": False}
+    options |= save_options(form.name, metadata)
     try:
         first.save(file, form.name, save_all=True, append_images=pictures, duration=times, loop=0, **options)
     except (OverflowError, struct.error) as error:  # Pillow joins frames that are alike: the clock ends at 655 seconds
@@ -158,13 +184,17 @@ def _write_with_pillow(pictures: Iterator[Image.Image], file: IO[bytes], form: F
         ) from error
 
 
-def _write_mp4(pictures: Iterator[Image.Image], file: IO[bytes], fps: float) -> None:
+def _write_mp4(
+    pictures: Iterator[Image.Image], file: IO[bytes], fps: float, metadata: Mapping[str, Any] | None
+) -> None:
     """H.264 in yuv420p, which every player takes; an odd side is padded by repeating its last line."""
     import av
 
     first = next(pictures)
     size = (first.width + first.width % 2, first.height + first.height % 2)
     with av.open(file, "w", format="mp4") as container:
+        if metadata is not None:
+            container.metadata["comment"] = to_text(metadata)
         stream = container.add_stream("libx264", rate=mp4_rate(fps), options={"crf": "18"})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"

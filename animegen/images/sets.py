@@ -233,17 +233,22 @@ def _decoded(source: Source, size: int | None) -> Iterator[Images]:
         yield np.stack(batch)
 
 
+def holds_images(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether an npz holds images: as `animegen sample` names them, or as `numpy.savez` does if nobody named them."""
+    return "images" in arrays or ("arr_0" in arrays and arrays["arr_0"].ndim == 4)
+
+
 def images_in(path: Path, arrays: Mapping[str, NDArray[Any]], *, size: int | None = None) -> ImageSet:
-    """The `images` among the arrays of the npz at `path`, as `animegen sample --out NAME.npz` writes them.
+    """The `images` among the arrays of the npz at `path`, as `animegen sample --out NAME.npz` writes them, or `arr_0`.
 
     Raises:
         DataError: there are none, or they have another size than was asked for.
     """
-    if "images" not in arrays:
+    if not holds_images(arrays):
         raise DataError(
             f"{path} holds {', '.join(arrays) or 'nothing'} and must hold `images`: an npz of animegen sample"
         )
-    return _of_array(path, arrays["images"], AS_STORED, size)
+    return _of_array(path, arrays["images" if "images" in arrays else "arr_0"], AS_STORED, size)
 
 
 def _of_array(path: Path, images: Images, rule: str, size: int | None) -> ImageSet:

@@ -6,6 +6,7 @@ place; on an error nothing is left of it. (A folder keeps the pictures that were
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,25 +16,28 @@ import zlib
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, Self
+from typing import IO, Any, Literal, Self
 
 import numpy as np
 
 from animegen.errors import DataError, OutputError, UsageError
 from animegen.files import check_parent, make_folder, replacing
 from animegen.images.formats import STILLS
+from animegen.images.metadata import of_whole_picture, to_text
 from animegen.images.stills import Images, encode
 from animegen.runtime.machine import available_cpus
 
 Existing = Literal["refuse", "overwrite", "skip"]
 Pairs = Iterable[tuple[int, Images]]
+Describe = Callable[[int | None], Mapping[str, Any]]  # the metadata of a seed's picture, or with None of them all
 
 SUFFIXES = (".zip", ".npz")
+_SAME_IMAGES = frozenset(("software", "model"))  # facts that may differ: a model is what its hash says
 _WAITING = 4  # encoded images in flight for each worker: enough to keep it busy, few enough to stay small
 
 
@@ -46,6 +50,22 @@ def _seeds_in(names: Iterable[str], form: str, suffix: str = "") -> set[int]:
     """The seeds whose pictures have one of these names."""
     matches = (re.fullmatch(rf"seed(\d{{8,10}}){re.escape(suffix)}\.{re.escape(form)}", name) for name in names)
     return {int(match[1]) for match in matches if match}
+
+
+def _is_done(data: bytes, name: str, wanted: Mapping[str, Any] | None) -> bool:
+    """Whether a picture that is there is whole, so that it need not be made again.
+
+    Raises:
+        OutputError: it says that another model or other options made it; one that says nothing is taken as it is.
+    """
+    found = of_whole_picture(data)
+    if found and wanted is not None:
+        wanted = json.loads(to_text(wanted))
+        keys = (found.keys() | wanted.keys()) - _SAME_IMAGES
+        if different := sorted(key for key in keys if found.get(key) != wanted.get(key)):
+            changes = "; ".join(f"{key} is {found.get(key)} and would be {wanted.get(key)}" for key in different)
+            raise OutputError(f"{name} was made otherwise ({changes}): overwrite what exists, or name another")
+    return found is not None
 
 
 class Sink(ABC):
@@ -84,8 +104,17 @@ class Folder(Sink):
         OutputError: the folder can't be made, or holds one of the pictures and `existing` is `refuse`.
     """
 
-    def __init__(self, path: str | Path, *, form: str = "png", existing: Existing = "refuse", suffix: str = "") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        form: str = "png",
+        existing: Existing = "refuse",
+        suffix: str = "",
+        metadata: Describe | None = None,
+    ) -> None:
         super().__init__()
+        self._metadata = metadata
         path = Path(path)
         check_parent(path)
         make_folder(path)
@@ -96,7 +125,7 @@ class Folder(Sink):
         if self._existing == "overwrite":
             return seeds
         if self._existing == "skip":
-            return (seed for seed in seeds if not self._target(seed).exists())
+            return (seed for seed in seeds if not self._has(seed))
         there = _seeds_in((entry.name for entry in os.scandir(self._path)), self._form, self._suffix)
         if there:
             seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
@@ -108,11 +137,21 @@ class Folder(Sink):
 
     def write(self, pairs: Pairs) -> Generator[int, None, None]:
         """Write one picture after the other."""
-        for seed, data in encode_ahead(pairs, self._form):
+        for seed, data in encode_ahead(pairs, self._form, metadata=self._metadata):
             # A picture is made again from its seed in milliseconds: no flush for each, which took 15 % longer.
             with replacing(self._target(seed), flush=False) as temporary:
                 temporary.write_bytes(data)
             yield seed
+
+    def _has(self, seed: int) -> bool:
+        target = self._target(seed)
+        try:
+            data = target.read_bytes()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise OutputError(f"{target} is there and can't be read: {error.strerror or error}") from error
+        return _is_done(data, str(target), self._metadata(seed) if self._metadata else None)
 
     def _target(self, seed: int) -> Path:
         return self._path / picture_name(seed, self._form, self._suffix)
@@ -126,12 +165,20 @@ class Zip(Sink):
     Raises:
         OutputError: the path can't be written.
         DataError: the file to be continued is no zip.
+        OutputError: it holds pictures that were made otherwise.
     """
 
     def __init__(
-        self, path: str | Path, *, form: str = "png", existing: Existing = "overwrite", suffix: str = ""
+        self,
+        path: str | Path,
+        *,
+        form: str = "png",
+        existing: Existing = "overwrite",
+        suffix: str = "",
+        metadata: Describe | None = None,
     ) -> None:
         super().__init__()
+        self._metadata = metadata
         path = Path(path)
         self._form, self._suffix = form, suffix
         self._there: set[int] = set()
@@ -149,8 +196,11 @@ class Zip(Sink):
         try:
             with zipfile.ZipFile(earlier) as archive:
                 for name in archive.namelist():
-                    self._add(name, archive.read(name))
-                self._there = _seeds_in(archive.namelist(), self._form, self._suffix)
+                    data, seeds = archive.read(name), _seeds_in([name], self._form, self._suffix)
+                    wanted = self._metadata(*seeds) if self._metadata and seeds else None
+                    if not seeds or _is_done(data, f"{name} in {earlier}", wanted):
+                        self._add(name, data)
+                        self._there |= seeds
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
             raise DataError(
                 f"{earlier} is damaged ({error}) and can't be continued: remove it or name another"
@@ -162,7 +212,7 @@ class Zip(Sink):
 
     def write(self, pairs: Pairs) -> Generator[int, None, None]:
         """Add one picture after the other; a seed that comes twice is stored once."""
-        for seed, data in encode_ahead(pairs, self._form):
+        for seed, data in encode_ahead(pairs, self._form, metadata=self._metadata):
             if seed not in self._there:
                 self._add(picture_name(seed, self._form, self._suffix), data)
                 self._there.add(seed)
@@ -180,14 +230,17 @@ class Zip(Sink):
 class Npz(Sink):
     """One .npz with `images` uint8 [N, H, W, C] and `seeds` uint32 [N], in the order they were asked for.
 
+    With metadata it has the text `metadata` too.
+
     An array's length stands before its values, so the rows wait in an unnamed file beside until it is known.
 
     Raises:
         OutputError: the path can't be written.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, metadata: Describe | None = None) -> None:
         super().__init__()
+        self._metadata = metadata
         path = Path(path)
         with ExitStack() as opening:
             self._target = opening.enter_context(replacing(path))
@@ -220,12 +273,24 @@ class Npz(Sink):
                 shutil.copyfileobj(self._rows, entry, 2**20)
             with archive.open(zipfile.ZipInfo("seeds.npy"), "w") as entry:
                 np.lib.format.write_array(entry, seeds, allow_pickle=False)
+            if self._metadata is not None:
+                with archive.open(zipfile.ZipInfo("metadata.npy"), "w") as entry:
+                    np.lib.format.write_array(entry, np.array(to_text(self._metadata(None))), allow_pickle=False)
 
 
-def open_sink(path: str | Path, *, form: str = "png", existing: Existing = "refuse", suffix: str = "") -> Sink:
+def open_sink(
+    path: str | Path,
+    *,
+    form: str = "png",
+    existing: Existing = "refuse",
+    suffix: str = "",
+    metadata: Describe | None = None,
+) -> Sink:
     """The sink that a path stands for: a .zip, an .npz, or else a folder.
 
-    `suffix` stands behind the seed in the pictures' names.
+    `suffix` stands behind the seed in the pictures' names. `existing` says what becomes of pictures that are there.
+    With `skip` those stay that are whole, and one that says that it was made otherwise than `metadata` says of its seed
+    is an error.
 
     Raises:
         UsageError: an unknown picture format, or an .npz that would have to be continued.
@@ -235,21 +300,24 @@ def open_sink(path: str | Path, *, form: str = "png", existing: Existing = "refu
         raise UsageError(f"form is {form!r} and must be {', '.join(name[1:] for name in STILLS)}")
     path = Path(path)
     if path.suffix.lower() == ".zip":
-        return Zip(path, form=form, existing=existing, suffix=suffix)
+        return Zip(path, form=form, existing=existing, suffix=suffix, metadata=metadata)
     if path.suffix.lower() == ".npz":
         if existing == "skip":
             raise UsageError(f"{path} is written in one go and can't be continued: name a folder or a .zip")
-        return Npz(path)
-    return Folder(path, form=form, existing=existing, suffix=suffix)
+        return Npz(path, metadata=metadata)
+    return Folder(path, form=form, existing=existing, suffix=suffix, metadata=metadata)
 
 
-def encode_ahead(pairs: Pairs, form: str, workers: int | None = None) -> Iterator[tuple[int, bytes]]:
+def encode_ahead(
+    pairs: Pairs, form: str, workers: int | None = None, *, metadata: Describe | None = None
+) -> Iterator[tuple[int, bytes]]:
     """Encode images on other threads while the next ones are made; yields seeds and bytes in the given order."""
     workers = workers or available_cpus()
     waiting: deque[tuple[int, Future[bytes]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="encode") as pool:
         for seed, image in pairs:
-            waiting.append((seed, pool.submit(encode, image, form)))
+            said = metadata(seed) if metadata is not None else None
+            waiting.append((seed, pool.submit(encode, image, form, metadata=said)))
             if len(waiting) > _WAITING * workers:
                 yield _taken(waiting)
         while waiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from animegen.errors import UsageError
 from animegen.files import replacing
 from animegen.images.formats import LARGEST_PICTURE, still_format
+from animegen.images.metadata import save_options
 
 Images = NDArray[np.uint8]
 
@@ -156,13 +157,15 @@ def flatten(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
-def encode(image: Images, form: str = "PNG") -> bytes:
+def encode(image: Images, form: str = "PNG", *, metadata: Mapping[str, Any] | None = None) -> bytes:
     """The bytes of uint8 [H, W, C] as a PNG, JPEG or WebP file. PNG and WebP without loss, JPEG at quality 95.
 
-    A JPEG has no transparency: it shows the image on white.
+    A JPEG has no transparency: it shows the image on white. `metadata` is what the file says of itself: whatever JSON
+    holds, which `read_metadata` gives back.
 
     Raises:
-        UsageError: an unknown format, an array that is no image, or one with more pixels on a side than the format has.
+        UsageError: an unknown format, an array that is no image, or one with more pixels on a side than the format has;
+            metadata that JSON can't hold.
     """
     kind = still_format(_as_path(form))
     picture = to_pillow(image)
@@ -170,19 +173,21 @@ def encode(image: Images, form: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     if kind.name == "JPEG":
         picture = flatten(picture)
-    picture.save(buffer, kind.name, **_OPTIONS.get(kind.name, {}))
+    picture.save(buffer, kind.name, **_OPTIONS.get(kind.name, {}), **save_options(kind.name, metadata))
     return buffer.getvalue()
 
 
-def save_image(image: Images, path: str | Path) -> None:
+def save_image(image: Images, path: str | Path, *, metadata: Mapping[str, Any] | None = None) -> None:
     """Write uint8 [H, W, C] to `path` in the format of its extension; on an error nothing is left there.
+
+    `metadata` is as in `encode`.
 
     Raises:
         UsageError: an unknown extension, or as `encode`.
         OutputError: the path can't be written.
     """
     path = Path(path)
-    data = encode(image, still_format(path).name)
+    data = encode(image, still_format(path).name, metadata=metadata)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 

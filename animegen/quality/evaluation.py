@@ -19,7 +19,7 @@ from animegen.quality.extractors import Extractor, Features
 from animegen.quality.fid import REFERENCE, Score, open_reference
 from animegen.quality.measure import SAMPLE, N, as_set, images_of, loaded, measure_set
 from animegen.quality.neighbours import Manifold, manifold, nearest
-from animegen.quality.reference import Reference
+from animegen.quality.reference import Reference, StatedProtocol
 from animegen.quality.smoothness import Smoothness, smoothness
 from animegen.runtime import Device
 from animegen.runtime.machine import check_memory
@@ -63,8 +63,8 @@ class Evaluation:
         model: the generator's name.
         score: the Fréchet distance and the protocol of both sides.
         infinity: that distance extrapolated to endlessly many images, from `features` of them.
-        kernel: KID and its spread over subsets.
-        manifold: precision, recall, density and coverage, of `compared` features on each side.
+        kernel: KID and its spread over subsets; None of a reference that holds no images' features.
+        manifold: precision, recall, density and coverage, of `compared` features on each side; None likewise.
         smoothness: along interpolations.
         likeness: to the training images; None without them.
         neighbours: a sheet uint8 [H, W, C] of the pairs that are closest: each generated image, with its seed under it,
@@ -78,8 +78,8 @@ class Evaluation:
     model: str
     score: Score
     infinity: float
-    kernel: Estimate
-    manifold: Manifold
+    kernel: Estimate | None
+    manifold: Manifold | None
     smoothness: Smoothness
     likeness: Likeness | None
     neighbours: Images | None = field(repr=False, compare=False)
@@ -97,15 +97,11 @@ class Evaluation:
     def figures(self) -> dict[str, Any]:
         """What a model's card keeps: the figures, to four digits, and the protocol that they hold under."""
         m, near = self.manifold, self.likeness
-        values = {
-            "fid": self.score.value,
-            "fid_infinity": self.infinity,
-            "kid": self.kernel.value,
-            "precision": m.precision,
-            "recall": m.recall,
-            "density": m.density,
-            "coverage": m.coverage,
-        }
+        values = {"fid": self.score.value, "fid_infinity": self.infinity}
+        if self.kernel is not None:
+            values["kid"] = self.kernel.value
+        if m is not None:
+            values |= {"precision": m.precision, "recall": m.recall, "density": m.density, "coverage": m.coverage}
         if near is not None:
             values |= {
                 "nearest_training_image": near.median,
@@ -127,6 +123,7 @@ class Evaluation:
             "reference": reference.source,
             "reference_images": self.score.reference_count,
             "reference_sha256": reference.data_sha256,
+            **({"reference_protocol": "stated, not measured"} if self.score.stated else {}),
         }
 
     def to_markdown(self) -> str:
@@ -135,11 +132,18 @@ class Evaluation:
         rows = [
             ("FID", f"{self.score.value:.4g}", f"{self.score.count:,} images"),
             ("FID∞", f"{self.infinity:.4g}", f"extrapolated from {self.features:,} images"),
-            ("KID × 1000", f"{1000 * self.kernel.value:.4g} ± {1000 * self.kernel.spread:.2g}", "over subsets"),
-            ("precision", f"{m.precision:.3f}", f"k = {m.k}, {self.compared:,} images a side"),
-            ("recall", f"{m.recall:.3f}", "likewise"),
-            ("density", f"{m.density:.3f}", "likewise"),
-            ("coverage", f"{m.coverage:.3f}", "likewise"),
+        ]
+        if self.kernel is not None:
+            kernel = f"{1000 * self.kernel.value:.4g} ± {1000 * self.kernel.spread:.2g}"
+            rows += [("KID × 1000", kernel, "over subsets")]
+        if m is not None:
+            rows += [
+                ("precision", f"{m.precision:.3f}", f"k = {m.k}, {self.compared:,} images a side"),
+                ("recall", f"{m.recall:.3f}", "likewise"),
+                ("density", f"{m.density:.3f}", "likewise"),
+                ("coverage", f"{m.coverage:.3f}", "likewise"),
+            ]
+        rows += [
             ("path length", f"{s.length:.4g}", f"{s.paths} slerps of {s.steps} steps, in features"),
             ("detour", f"{s.detour:.3f}", "path length over its ends' distance"),
             ("jump", f"{s.jump:.3f}", "largest step over the mean step"),
@@ -181,6 +185,7 @@ def evaluate(
     reference: str | Path | Reference = REFERENCE,
     *,
     extractor: Extractor | str | Path | None = None,
+    protocol: StatedProtocol | None = None,
     data: ImageSet | Images | str | Path | None = None,
     n: int = N,
     seed: int = 0,
@@ -196,6 +201,7 @@ def evaluate(
         model: a generator, or a model's name, path or address.
         reference: a shipped name, a file of statistics, images to be measured now, or a measured `Reference`.
         extractor: as with `fid`.
+        protocol: likewise; such a reference has no features of single images, so no KID, precision or recall.
         data: the training images, as a set, an array or what `open_images` takes: for the likeness and its sheet.
         n: images of the generator, at least 20.
         seed: the first of its seeds.
@@ -206,14 +212,16 @@ def evaluate(
         threads: likewise.
 
     Raises:
-        UsageError: a seed out of range, or an extractor that must be named.
+        UsageError: a seed out of range, an extractor that must be named, or a protocol as with `fid`.
         DataError: what can't be compared or measured, too few images, or too little memory.
         ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
     n, seed = whole_number("n", n), check_seed(seed)
     seeds = Seeds.starting(seed, n)
     Seeds.starting(seed, 2 * PATHS)  # of the interpolations, which are made last
-    opened, extractor = open_reference(reference, extractor, size=size, device=device, threads=threads)
+    opened, extractor = open_reference(
+        reference, extractor, protocol=protocol, size=size, device=device, threads=threads
+    )
     training = as_set(data, size=size) if data is not None else None
     check_memory(_bytes(extractor.dimensions, n, training.count if training else 0), f"{n:,} images")
     against = opened if isinstance(opened, Reference) else measure_set(opened, extractor)
@@ -237,8 +245,8 @@ def evaluate(
             model=generator.card.name,
             score=Score.of(against, [measured], extractor.device),
             infinity=frechet_infinity(against.statistics, measured.sample),
-            kernel=kernel_distance(against.sample, measured.sample),
-            manifold=manifold(real, generated),
+            kernel=kernel_distance(against.sample, measured.sample) if len(real) else None,
+            manifold=manifold(real, generated) if len(real) else None,
             smoothness=smoothness(_paths(generator, extractor, seed, truncation, batch_size)),
             likeness=likeness,
             neighbours=sheet,

@@ -12,11 +12,11 @@ import numpy as np
 
 from animegen.errors import DataError, UsageError
 from animegen.files import read_npz
-from animegen.images.sets import ImageSet, images_in, open_images
+from animegen.images.sets import ImageSet, holds_images, images_in, open_images
 from animegen.model import catalog
 from animegen.quality.extractors import DEFAULT, INCEPTION, Extractor
 from animegen.quality.measure import Measurable, N, image_sets, measure_set
-from animegen.quality.reference import Protocol, Reference
+from animegen.quality.reference import Protocol, Reference, StatedProtocol
 from animegen.quality.statistics import Statistics
 from animegen.runtime import Device
 
@@ -38,6 +38,7 @@ class Score:
         rank: of the images' covariance; below `dimensions` it is singular.
         device: where the extractor ran.
         measured, reference: the protocols of both sides; for several draws that of the first.
+        stated: whether the reference's protocol was stated by the user and not measured.
     """
 
     value: float
@@ -49,6 +50,7 @@ class Score:
     device: str
     measured: Protocol
     reference: Protocol
+    stated: bool = False
 
     @classmethod
     def of(cls, reference: Reference, draws: Sequence[Reference], device: str) -> Self:
@@ -69,6 +71,7 @@ class Score:
             device=device,
             measured=first.protocol,
             reference=reference.protocol,
+            stated=reference.stated,
         )
 
     @property
@@ -85,6 +88,11 @@ class Score:
             lines.append(
                 f"only {fewer:,} images: below {FEW:,} the distance is mostly its own bias, upwards (the images' "
                 f"covariance has rank {self.rank} of {self.dimensions}); compare it only at equal numbers of images"
+            )
+        if self.stated:
+            lines.append(
+                "the reference's protocol was stated and not measured: the distance holds if its extractor, resize and "
+                "preparation were the same as here"
             )
         if self.measured.extractor != INCEPTION:
             lines.append(
@@ -107,6 +115,7 @@ class Score:
             "warnings": self.warnings,
             "measured": asdict(self.measured),
             "reference": asdict(self.reference),
+            "reference_stated": self.stated,
         }
 
     def rows(self) -> list[tuple[str, str]]:
@@ -115,7 +124,7 @@ class Score:
         return [
             ("FID", f"{self.value:.4g}{spread}"),
             ("images", _side(self.count, self.measured)),
-            ("reference", _side(self.reference_count, self.reference)),
+            ("reference", _side(self.reference_count, self.reference, stated=self.stated)),
             ("extractor", f"{self.measured.extractor}, sha256 {self.measured.extractor_sha256}, on {self.device}"),
             ("resize", self.measured.resize),
             ("covariance", f"rank {self.rank} of {self.dimensions}"),
@@ -127,6 +136,7 @@ def fid(
     reference: str | Path | Reference = REFERENCE,
     *,
     extractor: Extractor | str | Path | None = None,
+    protocol: StatedProtocol | None = None,
     n: int = N,
     seed: int = 0,
     repeats: int = 1,
@@ -143,6 +153,7 @@ def fid(
         reference: a shipped name, a file of statistics, images to be measured now, or a measured `Reference`.
         extractor: `anime`, `inception`, an .onnx file's path, or a loaded one; by default the one that measured the
             reference, and `anime` for images.
+        protocol: of a reference that another tool measured, how it did, as with `Reference.load`.
         n: images of a draw of a generator.
         seed: the first of its seeds.
         repeats: of a generator, how many draws, each of seeds of its own; more than one give a spread.
@@ -160,11 +171,14 @@ def fid(
         (64, None)
 
     Raises:
-        UsageError: `repeats` of what is not a generator, or an extractor that must be named.
+        UsageError: `repeats` of what is not a generator, an extractor that must be named, or a protocol of another form
+            or for a reference that has its own.
         DataError: no such reference, images that can't be measured, or sides that can't be compared.
         ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
-    opened, extractor = open_reference(reference, extractor, size=size, device=device, threads=threads)
+    opened, extractor = open_reference(
+        reference, extractor, protocol=protocol, size=size, device=device, threads=threads
+    )
     with image_sets(
         images,
         n=n,
@@ -185,6 +199,7 @@ def open_reference(
     reference: str | Path | Reference,
     extractor: Extractor | str | Path | None = None,
     *,
+    protocol: StatedProtocol | None = None,
     size: int | None = None,
     device: Device = "auto",
     threads: int | None = None,
@@ -194,29 +209,44 @@ def open_reference(
     That is the one asked for, else the one that the reference was measured with, else `anime`.
 
     Raises:
-        UsageError: the reference was measured with a file, which must be named.
-        DataError: no such reference, or one that can't be read.
+        UsageError: the reference was measured with a file, which must be named; or as with `fid`.
+        DataError: no such reference, one that can't be read, or one of another number of features than was stated.
         ModelError, DeviceError, MissingPackageError: as with `Extractor.load`.
     """
-    opened = reference if isinstance(reference, Reference) else _open(reference, size)
+    if isinstance(reference, Reference):
+        if protocol is not None:
+            raise UsageError("the reference has a protocol already: leave protocol out")
+        opened: Reference | ImageSet = reference
+    else:
+        opened = _open(reference, size, protocol)
     if extractor is None:
         extractor = opened.protocol.extractor if isinstance(opened, Reference) else DEFAULT
         if extractor not in {DEFAULT, INCEPTION}:
             raise UsageError(f"{reference} was measured with {extractor}: name that file with --extractor")
-    return opened, Extractor.of(extractor, device=device, threads=threads)
+    extractor = Extractor.of(extractor, device=device, threads=threads)
+    if isinstance(opened, Reference) and opened.stated:
+        length = len(opened.statistics.mean)
+        if opened.protocol.extractor != extractor.name or length != extractor.dimensions:
+            raise DataError(
+                f"{opened.protocol.source} is stated to be measured by {opened.protocol.extractor} and holds {length} "
+                f"features of an image, and {extractor.name} gives {extractor.dimensions}: both must be the same"
+            )
+    return opened, extractor
 
 
-def _open(name: str | Path, size: int | None) -> Reference | ImageSet:
+def _open(name: str | Path, size: int | None, protocol: StatedProtocol | None) -> Reference | ImageSet:
     """What a name or path means: statistics, or images. The file is read once."""
     shipped = catalog.references()
     path = shipped.get(str(name), Path(name))
     if not path.exists():
         known = f"the shipped ones are {', '.join(shipped)}" if shipped else "none is shipped with this installation"
         raise DataError(f"no reference {str(name)!r}: {known}, or give the path of statistics or of images")
-    if path.suffix.lower() != ".npz" or not path.is_file():
-        return open_images(path, size=size)
-    arrays = read_npz(path)
-    return images_in(path, arrays, size=size) if "images" in arrays else Reference.from_arrays(arrays, str(path))
+    arrays = read_npz(path) if path.suffix.lower() == ".npz" and path.is_file() else None
+    if arrays is not None and (protocol is not None or not holds_images(arrays)):
+        return Reference.from_arrays(arrays, str(path), protocol)
+    if protocol is not None:
+        raise UsageError(f"{path} holds images, which are measured now: leave --reference-protocol out")
+    return open_images(path, size=size) if arrays is None else images_in(path, arrays, size=size)
 
 
 def _rank(statistics: Statistics) -> int:
@@ -224,7 +254,11 @@ def _rank(statistics: Statistics) -> int:
     return min(int(np.linalg.matrix_rank(statistics.covariance, hermitian=True)), statistics.count - 1)
 
 
-def _side(count: int, protocol: Protocol) -> str:
-    return (
-        f"{count:,} of {protocol.source}, {protocol.image_size}, {protocol.preparation}, sha256 {protocol.data_sha256}"
-    )
+def _side(count: int, protocol: Protocol, *, stated: bool = False) -> str:
+    of = f"{count:,} of {protocol.source}"
+    if stated:
+        return (
+            f"{of}, stated, not measured: extractor {protocol.extractor}, size {protocol.image_size}, preparation "
+            f"{protocol.preparation}, resize {protocol.resize}"
+        )
+    return f"{of}, {protocol.image_size}, {protocol.preparation}, sha256 {protocol.data_sha256}"

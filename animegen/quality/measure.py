@@ -101,7 +101,7 @@ def measure_set(
         if not done:
             protocol = replace(protocol, image_size=f"{batch.shape[2]}×{batch.shape[1]}")
             if against is not None:
-                against.protocol.check_comparable(protocol)
+                against.check_comparable(protocol)
         features = extractor(batch, batch_size=batch_size)
         gatherer.add(features)
         pixels.add(batch)

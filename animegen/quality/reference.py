@@ -5,6 +5,7 @@ pytorch-fid reads `mu` and `sigma`; what stands beside them keeps a number from 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,10 +14,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from animegen.errors import DataError, OutputError
+from animegen.errors import DataError, OutputError, UsageError
 from animegen.files import check_parent, read_npz, write_npz
 from animegen.quality.distances import frechet_distance
 from animegen.quality.statistics import Statistics
+from animegen.seeds import whole_number
+
+# What a user may state of statistics that another tool measured: at least the first two.
+_STATABLE = ("extractor", "count", "size", "resize", "preparation", "source")
+_NOT_STATED = "not stated"
+
+# A protocol that is stated: extractor=inception,count=50000, or the same as a mapping.
+StatedProtocol = str | Mapping[str, str | int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +83,14 @@ class Reference:
         sample: the features of some of them, [≤ 10,000, D] in float16 or float32, chosen by a fixed seed.
         rows: int64 [len(sample)], the places of those among all images, in order.
         protocol: how it was measured.
+        stated: whether the protocol is what a user says of another tool's statistics.
     """
 
     statistics: Statistics
     sample: NDArray[Any]
     rows: NDArray[np.int64]
     protocol: Protocol
+    stated: bool = False
 
     def distance(self, other: Reference) -> float:
         """The Fréchet distance of two sets that were measured in one way.
@@ -87,17 +98,39 @@ class Reference:
         Raises:
             DataError: they were not.
         """
-        self.protocol.check_comparable(other.protocol)
+        self.check_comparable(other.protocol)
         return frechet_distance(self.statistics, other.statistics)
+
+    def check_comparable(self, measured: Protocol) -> None:
+        """As `Protocol.check_comparable`; of a stated protocol what was stated has to fit.
+
+        Raises:
+            DataError: another extractor, or images of another size; both sides are named.
+        """
+        mine = self.protocol
+        if not self.stated:
+            mine.check_comparable(measured)
+        elif mine.extractor != measured.extractor:
+            raise DataError(
+                f"{mine.source} is stated to be measured by {mine.extractor}, and {measured.source} was measured by "
+                f"{measured.extractor}: a distance needs one extractor on both sides"
+            )
+        elif mine.image_size not in {_NOT_STATED, measured.image_size}:
+            raise DataError(
+                f"{mine.source} is stated to be measured at {mine.image_size}, and {measured.source} was measured at "
+                f"{measured.image_size}: say --size for pictures"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the npz; on an error nothing is left there. The same statistics make the same bytes.
 
         Raises:
-            OutputError: `path` has another extension or can't be written.
+            OutputError: `path` has another extension or can't be written, or the protocol is only stated.
         """
         path = Path(path)
         check_target(path)
+        if self.stated:
+            raise OutputError(f"{path} would hold a protocol that was stated and not measured: keep the file as it is")
         arrays: dict[str, ArrayLike] = {
             "mu": self.statistics.mean,
             "sigma": self.statistics.covariance,
@@ -109,21 +142,30 @@ class Reference:
         write_npz(path, arrays, compress=True)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read the npz that `save` wrote, and check it.
+    def load(cls, path: str | Path, *, protocol: StatedProtocol | None = None) -> Self:
+        """Read the npz that `save` wrote, and check it; or that of another tool, of which `protocol` states how.
+
+        Such a file has `mu` and `sigma`, or the two as `arr_0` and `arr_1`. The protocol is a text such as
+        `extractor=inception,count=50000` or a mapping: `extractor` and `count`, and maybe `size`, `resize`,
+        `preparation` and `source`.
 
         Raises:
             DataError: no such file, one without statistics or protocol, or values that can't be.
+            UsageError: a protocol of another form, or one for a file that has its own.
         """
-        return cls.from_arrays(read_npz(Path(path)), str(path))
+        return cls.from_arrays(read_npz(Path(path)), str(path), protocol)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], origin: str) -> Self:
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], origin: str, protocol: StatedProtocol | None = None
+    ) -> Self:
         """Check the arrays of such a file; `origin` names it in errors.
 
         Raises:
-            DataError: no statistics, no protocol, or values that can't be.
+            DataError, UsageError: as `load`.
         """
+        if protocol is not None:
+            return cls._stated(arrays, origin, protocol)
         missing = {"mu", "sigma"} - arrays.keys()
         if missing:
             raise DataError(f"{origin} has no {' and no '.join(sorted(missing))}: animegen stats makes such a file")
@@ -131,14 +173,80 @@ class Reference:
         if silent:
             raise DataError(
                 f"{origin} has mu and sigma and doesn't say by which extractor, of how many images or how resized "
-                f"({', '.join(sorted(silent))} missing): animegen stats makes a file that does"
+                f"({', '.join(sorted(silent))} missing): animegen stats makes a file that does, or state it with "
+                "--reference-protocol"
             )
+        return cls._of(arrays, origin, Protocol(**{entry.name: str(arrays[entry.name]) for entry in fields(Protocol)}))
+
+    @classmethod
+    def _stated(cls, arrays: Mapping[str, NDArray[Any]], origin: str, protocol: StatedProtocol) -> Self:
+        if "extractor_sha256" in arrays:
+            raise UsageError(f"{origin} says itself how it was measured: leave --reference-protocol out")
+        stated, count = _read_stated(protocol, origin)
+        mu, sigma = _moments(arrays, origin)
+        features, rows = np.zeros((0, mu.shape[-1] if mu.ndim else 0), mu.dtype), np.zeros(0, np.int64)
+        whole = {"mu": mu, "sigma": sigma, "count": np.array(count), "features": features, "rows": rows}
+        return cls._of(whole, origin, stated, stated=True)
+
+    @classmethod
+    def _of(cls, arrays: Mapping[str, NDArray[Any]], origin: str, protocol: Protocol, *, stated: bool = False) -> Self:
         _check(arrays, origin)
-        protocol = Protocol(**{entry.name: str(arrays[entry.name]) for entry in fields(Protocol)})
         statistics = Statistics(
             int(arrays["count"]), arrays["mu"].astype(np.float64), arrays["sigma"].astype(np.float64)
         )
-        return cls(statistics, arrays["features"], arrays["rows"].astype(np.int64), protocol)
+        return cls(statistics, arrays["features"], arrays["rows"].astype(np.int64), protocol, stated)
+
+
+def _moments(arrays: Mapping[str, NDArray[Any]], origin: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The mean and covariance by their names, or as the two arrays that `numpy.savez` was given without names."""
+    if {"mu", "sigma"} <= arrays.keys():
+        return arrays["mu"], arrays["sigma"]
+    pair = [arrays[name] for name in ("arr_0", "arr_1") if name in arrays]
+    if [array.ndim for array in pair] not in ([1, 2], [2, 1]):
+        raise DataError(f"{origin} holds {', '.join(arrays) or 'nothing'} and must hold mu and sigma")
+    mu, sigma = sorted(pair, key=lambda array: array.ndim)
+    return mu, sigma
+
+
+def _read_stated(protocol: StatedProtocol, origin: str) -> tuple[Protocol, int]:
+    """What a user states, with "not stated" for the rest, and the number of images."""
+    rule = f"must be {_STATABLE[0]}=…,{_STATABLE[1]}=… and maybe {', '.join(_STATABLE[2:])}"
+    if isinstance(protocol, str):
+        pairs = [part.partition("=") for part in protocol.split(",")]
+        values: dict[str, str | int] = {key.strip(): value.strip() for key, _, value in pairs}
+        if len(values) < len(pairs) or not all(key.strip() and value.strip() for key, _, value in pairs):
+            raise UsageError(
+                f"the reference's protocol is {protocol!r} and {rule}, as in extractor=inception,count=50000"
+            )
+    else:
+        values = dict(protocol)
+    if not set(_STATABLE[:2]) <= values.keys() <= set(_STATABLE):
+        raise UsageError(f"the reference's protocol has {', '.join(values) or 'nothing'} and {rule}")
+    digits = values["count"]
+    if isinstance(digits, str) and re.fullmatch(r"\d{1,12}", digits, re.ASCII):
+        digits = int(digits)
+    count = whole_number("count of the reference's protocol", digits, 2)  # type: ignore[arg-type]
+    return (
+        Protocol(
+            extractor=str(values["extractor"]),
+            extractor_sha256=_NOT_STATED,
+            weights_sha256=_NOT_STATED,
+            resize=str(values.get("resize", _NOT_STATED)),
+            preparation=str(values.get("preparation", _NOT_STATED)),
+            image_size=_size(values["size"]) if "size" in values else _NOT_STATED,
+            source=str(values.get("source", Path(origin).name)),
+            data_sha256=_NOT_STATED,
+        ),
+        count,
+    )
+
+
+def _size(text: str | int) -> str:
+    """As a measured protocol says it: 64 or 64x48 is 64×64 or 64×48."""
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", str(text), re.ASCII)
+    if match is None:
+        raise UsageError(f"size of the reference's protocol is {text!r} and must be as in 64 or 64x48")
+    return f"{match[1]}×{match[2] or match[1]}"
 
 
 def check_target(path: Path) -> None:
