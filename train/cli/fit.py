@@ -101,6 +101,7 @@ def fit(
         say(line)
     with stop_on_signals() as stop, options.figures_shown():
         ending = session.fit(lambda: stop.requested)
+    group.wait()  # a process that ends while another still talks to it has been seen to abort
     if group.leads:
         trainer, saved = session.trainer, run / checkpoint.NAME
         say(f"{ending} at step {trainer.step}, {trainer.images_seen:,} real images seen; saved in {saved}")

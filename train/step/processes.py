@@ -6,6 +6,7 @@ backward pass: torch's DDP hooks into a single backward pass, which a penalty's 
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass
 
@@ -90,6 +91,7 @@ def leave() -> None:
     """Part from the other processes, if there were any."""
     if dist.is_initialized():
         dist.destroy_process_group()
+        gc.collect()  # what still holds the group's threads would end them, and the process, at its exit
 
 
 def parts(count: int, group: Group, accumulate: int) -> list[slice]:
