@@ -61,7 +61,7 @@ NETWORKS = {
     "r3gan-64": (128, SIZE64, SIZE64_CRITIC, "none"),
     "sngan-64": (128, SIZE64, SIZE64_CRITIC, "spectral"),
     "anime-pixels-64": (128, SHIPPED, SHIPPED_CRITIC, "none"),
-    "anime-tags-64": (128, SHIPPED, SHIPPED_CRITIC, "none"),
+    "anime-tags-64": (128, SIZE64, SIZE64_CRITIC, "none"),
     "cwgan-gp-mnist28": (64, CWGAN_MNIST28, CWGAN_MNIST28_CRITIC, "none"),
     "cwgan-gp-cifar32": (128, CWGAN_CIFAR32, CWGAN_CIFAR32_CRITIC, "none"),
 }
