@@ -26,6 +26,11 @@ def batch_size_for(sizes: Sequence[int], asked: int | None = None) -> int:
     return whole_number("batch_size", asked)
 
 
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Where the batches of `size` begin and end among `n` rows; the last may be smaller."""
+    return (slice(start, start + size) for start in range(0, n, size))
+
+
 def pieces(n: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
     """Cut a batch of `n` for what takes only these batch sizes, smallest first: (rows, batch size) pairs.
 
@@ -62,8 +67,8 @@ def run(
 
 
 def _run(call: Callable[[Rows], Rows], rows: Rows, sizes: Sequence[int], step: int) -> Iterator[Rows]:
-    for start in range(0, len(rows), step):
-        batch = rows[start : start + step]
+    for part in slices(len(rows), step):
+        batch = rows[part]
         done = 0
         for count, size in pieces(len(batch), sizes):
             yield call(_padded(batch[done : done + count], size))[:count]
