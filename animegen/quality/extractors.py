@@ -63,7 +63,7 @@ class Extractor:
 
     Example:
         >>> import numpy as np
-        >>> from animegen.quality.extractors import Extractor
+        >>> from animegen import Extractor
         >>> Extractor.load("anime", device="cpu")(np.zeros((2, 64, 64, 3), np.uint8)).shape
         (2, 480)
     """
