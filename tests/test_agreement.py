@@ -13,7 +13,7 @@ from conftest import GROUPS, Run
 from extractor_models import TAGS
 
 from animegen import DataError, Extractor, Generator, evaluate, open_images
-from animegen.images.sets import pixel_hash
+from animegen.images.sets import label_hash, pixel_hash
 from animegen.labels import draw_classes
 from animegen.quality.agreement import agreements, within
 from animegen.quality.distances import frechet_distance
@@ -32,13 +32,15 @@ def dataset(path: Path, **changes: Any) -> Path:
     values = np.where(colours == 2, 0, 1)
     values[::2] = 1 - values[::2]
     values[:10] = -1
+    numbers = values[:, None].astype(np.int16)
     card = {
         "format": 1, "count": 60, "size": 8, "channels": 3, "resize": "none", "sha256": pixel_hash(images),
         "labels": [{"name": "hair", "classes": ["blue", "red"], "counts": [0, 0], "unknown": 10, "filled": 4}],
+        "labels_sha256": label_hash(numbers),
         **changes,
     }  # fmt: skip
     np.save(path / "images.npy", images)
-    np.save(path / "labels.npy", values[:, None].astype(np.int16))
+    np.save(path / "labels.npy", numbers)
     (path / "dataset.json").write_text(json.dumps(card))
     return path
 
@@ -89,6 +91,13 @@ def test_what_cannot_agree_is_left_out(
 def test_labels_that_do_not_fit_their_images(labels: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is damaged: .*label.*; prepare it again"):
         open_images(dataset(tmp_path / "data", labels=labels))
+
+
+def test_labels_that_are_not_those_of_the_card(tmp_path: Path) -> None:
+    path = dataset(tmp_path / "data")
+    np.save(path / "labels.npy", np.load(path / "labels.npy")[::-1])
+    with pytest.raises(DataError, match=r"labels\.npy isn't what dataset\.json has the sha256 of; prepare it again"):
+        open_images(path)
 
 
 def test_evaluate_says_it(

@@ -21,6 +21,7 @@ from animegen.images.stills import Images
 FIT = "centre square crop, Pillow LANCZOS (antialiased)"
 AS_STORED = "as stored"
 DATASET_FORMAT = 1
+LABELS_FILE = "labels.npy"  # of a packed dataset, beside its images
 _BATCH = 64  # images read at once: some megabytes
 _HASHED = 1024  # images hashed at once
 
@@ -112,6 +113,12 @@ def pixel_hash(images: Images) -> str:
     return pixels.hex()
 
 
+def label_hash(values: NDArray[np.int16]) -> str:
+    """The sha256 of labels' shape and values [count, groups]."""
+    values = np.ascontiguousarray(values, "<i2")
+    return hashlib.sha256(f"int16 {'×'.join(map(str, values.shape))}\n".encode() + values.tobytes()).hexdigest()
+
+
 @dataclass(frozen=True)
 class PackedDataset:
     """What `python -m train prepare` packed.
@@ -119,17 +126,20 @@ class PackedDataset:
     Attributes:
         card: the facts in `dataset.json`.
         images: uint8 [count, size, size, channels], mapped from the disk.
+        labels: the number of each image's class in each group, int16 [count, groups]; None where it has none.
     """
 
     card: Mapping[str, Any]
     images: Images
+    labels: NDArray[np.int16] | None = None
 
 
 def open_dataset(path: Path) -> PackedDataset:
-    """Map a packed dataset from the disk, and check its pixels against its card.
+    """Map a packed dataset from the disk, and check its pixels and labels against its card.
 
     Raises:
-        DataError: no dataset, one of another format, or one whose pixels are not those that its card speaks of.
+        DataError: no dataset, one of another format, or one whose pixels or labels are not those that its card speaks
+            of.
     """
     try:
         card = _checked_card(json.loads((path / "dataset.json").read_text(encoding="utf-8")), path)
@@ -144,7 +154,19 @@ def open_dataset(path: Path) -> PackedDataset:
         )
     if pixel_hash(images) != card["sha256"]:
         raise DataError(f"{path} is damaged: its pixels don't have the sha256 in its dataset.json; prepare it again")
-    return PackedDataset(card, images)
+    return PackedDataset(card, images, _checked_labels(card, path) if card.get("labels") else None)
+
+
+def _checked_labels(card: Mapping[str, Any], path: Path) -> NDArray[np.int16]:
+    try:
+        values: NDArray[np.int16] = np.load(path / LABELS_FILE, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is damaged: {LABELS_FILE} can't be read ({error}); prepare it again") from error
+    if values.dtype != np.int16 or values.ndim != 2 or label_hash(values) != card.get("labels_sha256"):
+        raise DataError(f"{path} is damaged: {LABELS_FILE} isn't what dataset.json has the sha256 of; prepare it again")
+    if len(values) != card["count"]:
+        raise DataError(f"{path} is damaged: it has {card['count']} images and {len(values)} labels; prepare it again")
+    return values
 
 
 def _checked_card(card: Any, path: Path) -> dict[str, Any]:
@@ -174,7 +196,7 @@ def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
         dataset = open_dataset(path)
         side = dataset.card["size"]
         images = _of_array(path, dataset.images, f"{dataset.card['resize']} to {side}×{side}", size)
-        return replace(images, labels=_labels_of(path, dataset.card))
+        return replace(images, labels=_labels_of(path, dataset))
     if path.suffix.lower() == ".npz" and path.is_file():
         return images_in(path, read_npz(path), size=size)
     source = Source(path)
@@ -191,21 +213,20 @@ def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
     )
 
 
-def _labels_of(path: Path, card: Mapping[str, Any]) -> SetLabels | None:
-    """The labels beside a packed dataset's images, as `python -m train prepare` keeps them."""
-    if not card.get("labels"):
+def _labels_of(path: Path, dataset: PackedDataset) -> SetLabels | None:
+    """What a packed dataset's images are called."""
+    if dataset.labels is None:
         return None
     try:
         groups = tuple(
-            SetGroup(group["name"], tuple(group["classes"]), group.get("filled", 0)) for group in card["labels"]
+            SetGroup(group["name"], tuple(group["classes"]), group.get("filled", 0)) for group in dataset.card["labels"]
         )
-        values = np.load(path / "labels.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is damaged: its labels can't be read ({error}); prepare it again") from error
     numbers = [len(group.classes) for group in groups]
-    if values.dtype != np.int16 or values.shape != (card["count"], len(groups)) or (values >= numbers).any():
-        raise DataError(f"{path} is damaged: labels.npy is not what its dataset.json speaks of; prepare it again")
-    return SetLabels(groups, values)
+    if dataset.labels.shape[1] != len(groups) or (dataset.labels >= numbers).any():
+        raise DataError(f"{path} is damaged: {LABELS_FILE} is not what its dataset.json speaks of; prepare it again")
+    return SetLabels(groups, dataset.labels)
 
 
 def _decoded(source: Source, size: int | None) -> Iterator[Images]:

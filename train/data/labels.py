@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import DataError
+from animegen.images.sets import LABELS_FILE, label_hash
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,6 @@ _UNKNOWN_NAMES = {"", "unknown"}
 _FEWEST = 2  # images that a class must have to be one: a single one would be learnt by heart
 _MOST = np.iinfo(np.int16).max  # classes that their numbers have room for
 _SHOWN = 5  # names in a warning
-_FILE = "labels.npy"
 
 
 class LabelGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -112,30 +111,24 @@ class Labels:
 
     def sha256(self) -> str:
         """The hash of the values and their shape."""
-        values = np.ascontiguousarray(self.values, "<i2")
-        return hashlib.sha256(f"int16 {'×'.join(map(str, values.shape))}\n".encode() + values.tobytes()).hexdigest()
+        return label_hash(self.values)
 
     def save(self, folder: Path) -> None:
         """Write the values beside the images."""
-        np.save(folder / _FILE, np.ascontiguousarray(self.values, "<i2"), allow_pickle=False)
+        np.save(folder / LABELS_FILE, np.ascontiguousarray(self.values, "<i2"), allow_pickle=False)
 
     @classmethod
-    def open(cls, folder: Path, groups: tuple[LabelGroup, ...], sha256: str) -> Labels:
-        """The labels that `save` wrote, checked against what the card says of them.
+    def checked(cls, groups: tuple[LabelGroup, ...], values: NDArray[np.int16], folder: Path) -> Labels:
+        """The labels that `save` wrote into `folder`, whose groups count them as they are.
 
         Raises:
-            DataError: they are missing, or not those that the card speaks of.
+            DataError: the groups are of other values.
         """
-        try:
-            values = np.load(folder / _FILE, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{folder} is damaged: {_FILE} can't be read ({error}); prepare it again") from error
-        labels = cls(groups, values)
-        if values.dtype != np.int16 or values.ndim != 2 or labels.sha256() != sha256:
-            raise DataError(f"{folder} is damaged: {_FILE} isn't what dataset.json has the sha256 of; prepare it again")
         if not _fit(groups, values):
-            raise DataError(f"{folder} is damaged: the groups in dataset.json don't fit {_FILE}; prepare it again")
-        return labels
+            raise DataError(
+                f"{folder} is damaged: the groups in dataset.json don't fit {LABELS_FILE}; prepare it again"
+            )
+        return cls(groups, values)
 
 
 def _classes(group: str, chosen: Sequence[str]) -> tuple[str, ...]:

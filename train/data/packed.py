@@ -81,11 +81,7 @@ class Dataset:
             card = msgspec.convert(packed.card, DatasetCard)
         except msgspec.ValidationError as error:
             raise DataError(f"{path} has a dataset.json that can't be read ({error}): prepare it again") from error
-        labels = Labels.open(path, card.labels, card.labels_sha256) if card.labels else None
-        if labels is not None and len(labels.values) != card.count:
-            raise DataError(
-                f"{path} is damaged: it has {card.count} images and {len(labels.values)} labels; prepare it again"
-            )
+        labels = None if packed.labels is None else Labels.checked(card.labels, packed.labels, path)
         return cls(card, packed.images, labels)
 
 
@@ -93,7 +89,7 @@ class Dataset:
 class _Packed:
     """What became of an origin's files."""
 
-    kept: list[bool]  # each of them: whether it could be decoded
+    decoded: list[bool]  # each of them: whether it could be decoded
     broken: list[Broken]
     fits: bool  # no picture had to be cropped or resized
 
@@ -133,7 +129,7 @@ def prepare(
     with replacing_folder(out) as folder:
         packed = _pack(origin, source, folder / "images.npy", size, channels)
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        numbered = Labels.of({group: list(compress(names, packed.kept)) for group, names in named.items()})
+        numbered = Labels.of({group: list(compress(names, packed.decoded)) for group, names in named.items()})
         if numbered is None and isinstance(labels, Path):
             raise DataError(f"{labels} gives these pictures no group with two classes of two images or more: add rows")
         filling = None
@@ -193,31 +189,31 @@ def _filler(fill: Extractor | str | Path | None, named: Mapping[str, Sequence[st
 
 def _pack(origin: Origin, source: Path, out: Path, size: int, channels: Channels) -> _Packed:
     """Write the pixels of every picture that can be decoded, one after the other."""
-    kept: list[bool] = []
+    decoded: list[bool] = []
     broken: list[Broken] = []
     fits = True
     advance = track("prepare", origin.count)
     with out.open("wb") as file:
         _write_header(file, (0, size, size, channels))
         for picture in origin.read():
-            kept.append(not isinstance(picture, Broken))
+            decoded.append(not isinstance(picture, Broken))
             if isinstance(picture, Broken):
                 broken.append(picture)
             else:
                 fits = fits and picture.size == (size, size)
                 file.write(fitted(picture, size, "L" if channels == 1 else "RGB").tobytes())
             advance()
-        if not any(kept):
+        if not any(decoded):
             raise DataError(
                 f"{source} holds no image that can be decoded: all {len(broken)} files are broken, such as "
                 f"{broken[0].name} ({broken[0].why})"
             )
         # numpy leaves room in the header for the first axis to grow, so the pixels stay where they are.
         file.seek(0)
-        _write_header(file, (sum(kept), size, size, channels))
+        _write_header(file, (sum(decoded), size, size, channels))
         file.flush()
         os.fsync(file.fileno())
-    return _Packed(kept, broken, fits)
+    return _Packed(decoded, broken, fits)
 
 
 def _report_files(origin: Origin, broken: Sequence[Broken]) -> None:
