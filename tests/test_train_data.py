@@ -67,7 +67,10 @@ def test_deep_greys_are_packed_as_their_eight_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(Dataset.open(tmp_path / "deep.packed").images[0, ..., 0], ramp)
 
 
-def test_what_was_left_out_is_named_with_its_reason(train: Run, tmp_path: Path) -> None:
+def test_what_was_left_out_is_named_with_its_reason(
+    train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
     folder = tmp_path / "faces"
     (folder / "@eaDir" / "1.png").mkdir(parents=True)
     picture(0).save(folder / "1.png")
