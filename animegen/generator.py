@@ -221,9 +221,9 @@ class Generator(LoadedModel):
                 `columns`, or as `sample`.
         """
         cells = sheet_cells(seeds, rows, columns, self.labels, labels, model=self.card.name)
-        drawn = [seed for seed, _ in cells]
-        y = self.label_vectors(drawn, [wanted for _, wanted in cells])
-        return self(self.latents(drawn, truncation=truncation), y, batch_size=batch_size)
+        seeds_of_cells = [seed for seed, _ in cells]
+        y = self.label_vectors(seeds_of_cells, [wanted for _, wanted in cells])
+        return self(self.latents(seeds_of_cells, truncation=truncation), y, batch_size=batch_size)
 
     def _ask(self, labels: Wanted | None) -> Asked:
         return ask(labels, self.labels, model=self.card.name)

@@ -85,13 +85,13 @@ def ask_each(
     Raises:
         UsageError: as `draw_labels` and `ask`, or another number of labels than of seeds.
     """
-    drawn = draw_labels(seeds, z_dim, groups)
+    labels = draw_labels(seeds, z_dim, groups)
     if wanted is None or isinstance(wanted, Mapping):
-        return ask(wanted, groups, model=model).over(drawn)
-    if len(wanted) != len(drawn):
-        raise UsageError(f"{len(wanted)} labels stand for {len(drawn)} seeds and must be one for each or for all")
-    each = [ask(one, groups, model=model).over(row) for one, row in zip(wanted, drawn[:, None], strict=True)]
-    return np.concatenate([drawn[:0], *each])
+        return ask(wanted, groups, model=model).over(labels)
+    if len(wanted) != len(labels):
+        raise UsageError(f"{len(wanted)} labels stand for {len(labels)} seeds and must be one for each or for all")
+    rows = [ask(one, groups, model=model).over(row) for one, row in zip(wanted, labels[:, None], strict=True)]
+    return np.concatenate([labels[:0], *rows])
 
 
 def ask_without_seeds(

@@ -71,12 +71,12 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "it is no picture"
         raise DataError(f"{path} can't be read: {reason}") from error
-    found = _parsed(text)
-    if found is None:
+    record = _parsed(text)
+    if record is None:
         raise DataError(
             f"{path} says nothing of where it comes from: another program made or changed it, or it has no metadata"
         )
-    return found
+    return record
 
 
 def of_whole_picture(data: bytes) -> dict[str, Any] | None:
@@ -92,10 +92,10 @@ def of_whole_picture(data: bytes) -> dict[str, Any] | None:
 
 def _parsed(text: str | bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(text)
+        record = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return record if isinstance(record, dict) else None
 
 
 def _picture_text(file: IO[bytes]) -> str | bytes:

@@ -58,14 +58,14 @@ def _is_done(data: bytes, name: str, wanted: Mapping[str, Any] | None) -> bool:
     Raises:
         OutputError: it says that another model or other options made it; one that says nothing is taken as it is.
     """
-    found = of_whole_picture(data)
-    if found and wanted is not None:
+    record = of_whole_picture(data)
+    if record and wanted is not None:
         wanted = json.loads(to_text(wanted))
-        keys = (found.keys() | wanted.keys()) - _SAME_IMAGES
-        if different := sorted(key for key in keys if found.get(key) != wanted.get(key)):
-            changes = "; ".join(f"{key} is {found.get(key)} and would be {wanted.get(key)}" for key in different)
+        keys = (record.keys() | wanted.keys()) - _SAME_IMAGES
+        if different := sorted(key for key in keys if record.get(key) != wanted.get(key)):
+            changes = "; ".join(f"{key} is {record.get(key)} and would be {wanted.get(key)}" for key in different)
             raise OutputError(f"{name} was made otherwise ({changes}): overwrite what exists, or name another")
-    return found is not None
+    return record is not None
 
 
 class Sink(ABC):

@@ -80,15 +80,15 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        found = status(path)
-        if found is None:
+        facts = status(path)
+        if facts is None:
             raise DataError(f"{path} does not exist: name a folder or a zip file of images")
-        self._in_folder = stat.S_ISDIR(found.st_mode)
+        self._in_folder = stat.S_ISDIR(facts.st_mode)
         entries = _walk(path) if self._in_folder else _members(path)
         reasons = [_left_out(name) for name, _ in entries]
         self.left_out = Counter(why for why in reasons if why)
-        kept = (entry for entry, why in zip(entries, reasons, strict=True) if not why)
-        self._entries = sorted(kept, key=itemgetter(0))
+        pictures = (entry for entry, why in zip(entries, reasons, strict=True) if not why)
+        self._entries = sorted(pictures, key=itemgetter(0))
         self.names = [readable(name) for name, _ in self._entries]
         self.unread = [entry for _, entry in self._entries if isinstance(entry, Broken)]
 
@@ -142,12 +142,12 @@ def status(path: Path) -> os.stat_result | None:
 def readable(name: str) -> str:
     """A file's name as text that any encoding, JSON and a line hold: bytes that are no UTF-8 are written as `\\xe9`."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    return re.sub(r"[\x00-\x1f\x7f]", lambda sign: f"\\x{ord(sign[0]):02x}", text)
 
 
 def _walk(root: Path) -> list[tuple[str, _Entry]]:
     """All files under a folder by their relative names, links followed; folders that can't be read as `Broken`."""
-    found: list[tuple[str, _Entry]] = []
+    files: list[tuple[str, _Entry]] = []
     seen: set[str] = set()
     folders, links = [""], list[str]()
     while folders or links:
@@ -159,14 +159,14 @@ def _walk(root: Path) -> list[tuple[str, _Entry]]:
         seen.add(real)
         for name, entry in _listed(root, here):
             if entry is not None or not name.endswith("/"):
-                found.append((name, entry))
+                files.append((name, entry))
                 continue
             target = os.path.realpath(root / name)
             if Path(target) == Path(real, PurePosixPath(name).name):
                 folders.append(name)
             elif not _holds(target, real):
                 heapq.heappush(links, name)
-    return found
+    return files
 
 
 def _listed(root: Path, here: str) -> list[tuple[str, _Entry]]:

@@ -76,12 +76,12 @@ def cache_folder() -> Path | None:
     if folder := os.environ.get("ANIMEGEN_CACHE"):
         return Path(folder)
     name, usual = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
-    own = Path("animegen", "cache") if os.name == "nt" else Path("animegen")
+    inside = Path("animegen", "cache") if os.name == "nt" else Path("animegen")
     given = Path(os.environ.get(name, ""))
     if given.is_absolute():
-        return given / own
+        return given / inside
     try:
-        return Path.home() / usual / own
+        return Path.home() / usual / inside
     except RuntimeError:
         return None
 

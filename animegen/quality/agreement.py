@@ -71,9 +71,9 @@ def within(
     """
     if real.labels is None:
         return ()
-    drawn = draw_classes(seeds, generator.card.z_dim, generator.labels)
-    found = []
-    for group, numbers in zip(generator.labels, drawn.T, strict=True):
+    classes = draw_classes(seeds, generator.card.z_dim, generator.labels)
+    distances = []
+    for group, numbers in zip(generator.labels, classes.T, strict=True):
         for known, values in zip(real.labels.groups, real.labels.values.T, strict=True):
             sides = {
                 name: (features[numbers == number], real_features[values == known.classes.index(name)])
@@ -87,8 +87,8 @@ def within(
             }
             if fids:
                 least = min(min(map(len, pair)) for pair in sides.values())
-                found.append(Within(group=group.name, fid=fmean(fids.values()), classes=fids, images=least))
-    return tuple(found)
+                distances.append(Within(group=group.name, fid=fmean(fids.values()), classes=fids, images=least))
+    return tuple(distances)
 
 
 def agreements(
@@ -109,18 +109,18 @@ def agreements(
     columns = {name: places for name, places in columns.items() if (places >= 0).sum() > 1}
     if not columns:
         return ()
-    drawn = seeds[:_MOST]
-    classes = draw_classes(drawn, generator.card.z_dim, generator.labels)
-    batches = generator.stream(drawn, truncation=truncation, batch_size=batch_size)
+    tagged = seeds[:_MOST]
+    classes = draw_classes(tagged, generator.card.z_dim, generator.labels)
+    batches = generator.stream(tagged, truncation=truncation, batch_size=batch_size)
     tags = np.concatenate([extractor.tag(batch, batch_size=batch_size) for batch in batches])
-    found = []
+    agreed = []
     for number, group in enumerate(generator.labels):
         if group.name in columns:
             share, images = _share(tags, extractor, group.name, columns[group.name][classes[:, number]])
-            found.append(Agreement(group=group.name, generated=share, images=images))
+            agreed.append(Agreement(group=group.name, generated=share, images=images))
     if real is None or real.labels is None:
-        return tuple(found)
-    return tuple(_beside_real(agreement, extractor, real, batch_size) for agreement in found)
+        return tuple(agreed)
+    return tuple(_beside_real(agreement, extractor, real, batch_size) for agreement in agreed)
 
 
 def _beside_real(agreement: Agreement, extractor: Extractor, real: ImageSet, batch_size: int | None) -> Agreement:

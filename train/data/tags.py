@@ -75,27 +75,27 @@ class LabelTable:
         Raises:
             DataError: no file of the table is among the pictures, or one without its folder is two of them.
         """
-        found = self._match(pictures)
-        if not found:
+        files = self._match(pictures)
+        if not files:
             known, named = (next(iter(files), "none") for files in (pictures, self.rows))
             raise DataError(
                 f"{self.path} names no file of the pictures: they are called such as {known}, and it names {named}"
             )
         classes = {group: [""] * len(pictures) for group in self.groups}
         unclear: Counter[str] = Counter()
-        for place, file in found.items():
+        for place, file in files.items():
             for group, names in self.rows[file].classes.items():
                 if len(names) == 1:
                     (classes[group][place],) = names
                 else:
                     unclear[group] += 1
-        self._report(len(self.rows) - len(found), len(pictures) - len(found), unclear)
+        self._report(len(self.rows) - len(files), len(pictures) - len(files), unclear)
         return classes
 
     def _match(self, pictures: Sequence[str]) -> dict[int, str]:
         """The file of the table by the picture's place: of the same name, or else of the same last parts."""
         exact = self.rows.keys() & set(pictures)
-        found: dict[int, str] = {}
+        files: dict[int, str] = {}
         first: dict[str, int] = {}
         for place, picture in enumerate(pictures):
             endings = (name for name in _endings(picture) if name in self.rows and name not in exact)
@@ -108,8 +108,8 @@ class LabelTable:
                     f"{picture}: name the folder too"
                 )
             first[file] = place
-            found[place] = file
-        return found
+            files[place] = file
+        return files
 
     def _report(self, absent: int, without: int, unclear: Counter[str]) -> None:
         name = self.path.name
@@ -163,14 +163,14 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             f"{path} begins with {', '.join(header) or 'nothing'} and must begin with a header: {_FILE}, a tab, and "
             f"{_TAGS} or the names of groups, each once"
         )
-    kept = [(number, cells) for number, cells in enumerate(lines, 2) if cells != [""]]
-    for number, cells in kept:
+    rows = [(number, cells) for number, cells in enumerate(lines, 2) if cells != [""]]
+    for number, cells in rows:
         if len(cells) != len(header):
             raise DataError(
                 f"{path} has {len(cells)} cells in line {number} and must have {len(header)}, a tab between them: "
                 f"{', '.join(header)}"
             )
-    return columns, kept
+    return columns, rows
 
 
 def _classes_of(columns: Sequence[str], cells: Sequence[str]) -> Classes:

@@ -83,8 +83,8 @@ def _inputs(z_dim: int, groups: Sequence[LabelGroup]) -> list[dict[str, NDArray[
         if not groups:
             batches.append({"z": z})
             continue
-        drawn, others = (draw_labels(range(first, first + batch), z_dim, groups) for first in (0, batch))
-        batches += [{"z": z, "labels": labels} for labels in (drawn, 0 * drawn, (drawn + others) * np.float32(0.5))]
+        some, others = (draw_labels(range(first, first + batch), z_dim, groups) for first in (0, batch))
+        batches += [{"z": z, "labels": labels} for labels in (some, 0 * some, (some + others) * np.float32(0.5))]
     return batches
 
 
