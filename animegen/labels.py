@@ -54,7 +54,7 @@ def ask(wanted: Wanted | None, groups: Sequence[LabelGroup], *, model: str = "th
     """Read labels for a model that takes these groups; a mix is brought to a sum of 1.
 
     Raises:
-        UsageError: a group or class that the model doesn't have, or a mix that is none; the known ones are listed.
+        UsageError: a group or class that the model doesn't have, or a mix of no shares; the known ones are listed.
     """
     if wanted is not None and not isinstance(wanted, Mapping):
         raise UsageError(f'labels are {wanted!r} and must be a table such as {{"hair": "blue"}}')

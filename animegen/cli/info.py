@@ -31,7 +31,7 @@ def info(ctx: click.Context, file: str | None, model: str, as_json: bool, markdo
 
     if file is not None and not names_model(file):
         if markdown:
-            raise UsageError(f"--markdown prints a model's card, and {file} is none: leave it out")
+            raise UsageError(f"--markdown prints a model's card and must stand without {file}: leave one of them out")
         _print_picture(ctx, Path(file), as_json=as_json)
         return
 

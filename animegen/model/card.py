@@ -117,7 +117,7 @@ class ModelCard:
         """Read and check the strings of a model file; `origin` names it in errors. Unknown keys go to `other`.
 
         Raises:
-            ModelError: no card, a card of a newer version, or one with a missing or impossible value.
+            ModelError: no card, a card of a newer version, or one with a missing or wrong value.
         """
         strings = {key.removeprefix(_PREFIX): text for key, text in metadata.items() if key.startswith(_PREFIX)}
         if not strings:
