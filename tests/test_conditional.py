@@ -285,9 +285,11 @@ def test_interpolations_of_every_kind_take_labels(
     assert_error(animegen(*common, "--label-a", "hair=red", "--label", "hair=blue"), 2, "hair has two labels")
 
 
-def test_the_sheet_command(animegen: Run, conditional_model: Path, faces: Generator, tmp_path: Path) -> None:
+def test_the_sheet_command(
+    animegen: Run, animegen_process: Run, conditional_model: Path, faces: Generator, tmp_path: Path
+) -> None:
     common = ("sheet", "--model", conditional_model, "--device", "cpu", "--json")
-    facts = json.loads(animegen(*common, "--rows", "hair", "--columns", "eyes", "--seed", "3").stdout)
+    facts = json.loads(animegen_process(*common, "--rows", "hair", "--columns", "eyes", "--seed", "3").stdout)
     assert (facts["rows"], facts["columns"]) == ({"hair": ["blonde", "blue", "red"]}, {"eyes": ["green", "grey"]})
     expected = table(faces.sheet(3, rows="hair", columns="eyes"), GROUPS[0].classes, GROUPS[1].classes)
     np.testing.assert_array_equal(pixels(tmp_path / "sheet.png"), expected)
