@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 import torch
 
 from train.config import SGD, load_config
-from train.data import Dataset, LabelGroup, Labels
+from train.data import Dataset, DatasetGroup, DatasetLabels
 from train.run import checkpoint
 from train.run.open import Place, resume_run, start_run
 from train.run.session import Limits
@@ -43,8 +43,10 @@ RECIPES = {
 def trainer(data: Path, recipe: str, device: str, *settings: str) -> Trainer:
     config = load_config(recipe, [*SMALL, *RECIPES[recipe], *settings])
     images = Dataset.open(data).images
-    group = LabelGroup(name="colour", classes=("blue", "red"), counts=(0, 0), unknown=0)
-    labels = Labels((group,), (np.arange(len(images))[:, None] % 3 - 1).astype(np.int16))  # every third is unknown
+    group = DatasetGroup(name="colour", classes=("blue", "red"), counts=(0, 0), unknown=0)
+    labels = DatasetLabels(
+        (group,), (np.arange(len(images))[:, None] % 3 - 1).astype(np.int16)
+    )  # every third is unknown
     return Trainer(config, images, device=torch.device(device), precision="fp32", labels=labels)
 
 

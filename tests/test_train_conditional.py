@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import animegen
 from animegen import DataError, labels, latents
 from train.config import load_config
-from train.data import UNKNOWN, Dataset, LabelGroup, Labels
+from train.data import UNKNOWN, Dataset, DatasetGroup, DatasetLabels
 from train.errors import CheckpointError, ConfigError
 from train.export.graph import set_standing_statistics
 from train.export.model import export
@@ -42,24 +42,24 @@ CLASSES = {"colour": ("blue", "green", "red"), "shape": ("disc", "square")}
 COUNT = 50  # images of the tiny dataset
 
 
-def labels_of(values: np.ndarray, names: tuple[str, ...] = ("colour", "shape")) -> Labels:
+def labels_of(values: np.ndarray, names: tuple[str, ...] = ("colour", "shape")) -> DatasetLabels:
     """Labels of these class numbers, with the counts that a card has."""
     groups = []
     for column, name in enumerate(names):
         known = values[values[:, column] != UNKNOWN, column]
         counts = tuple(np.bincount(known, minlength=len(CLASSES[name])).tolist())
         unknown = int((values[:, column] == UNKNOWN).sum())
-        groups.append(LabelGroup(name=name, classes=CLASSES[name], counts=counts, unknown=unknown))
-    return Labels(tuple(groups), values.astype(np.int16))
+        groups.append(DatasetGroup(name=name, classes=CLASSES[name], counts=counts, unknown=unknown))
+    return DatasetLabels(tuple(groups), values.astype(np.int16))
 
 
-def some_labels(seed: int = 0) -> Labels:
+def some_labels(seed: int = 0) -> DatasetLabels:
     """Labels of the tiny dataset, some of them unknown."""
     rng = np.random.default_rng(seed)
     return labels_of(np.stack([rng.integers(UNKNOWN, len(names), COUNT) for names in CLASSES.values()], axis=1))
 
 
-def label(data: Path, out: Path, given: Labels) -> Path:
+def label(data: Path, out: Path, given: DatasetLabels) -> Path:
     """A copy of a packed dataset with these labels."""
     shutil.copytree(data, out)
     given.save(out)
@@ -289,7 +289,7 @@ def conditional_run(labelled_data: Path, tmp_path_factory: pytest.TempPathFactor
 def test_other_labels_are_refused(conditional_run: Path, tiny_data: Path, tmp_path: Path) -> None:
     given = some_labels()
     renamed = structs.replace(given.groups[1], name="form")
-    others = {"values": some_labels(seed=1), "names": Labels((given.groups[0], renamed), given.values)}
+    others = {"values": some_labels(seed=1), "names": DatasetLabels((given.groups[0], renamed), given.values)}
     for name, other in others.items():
         data = label(tiny_data, tmp_path / name, other)
         with pytest.raises(CheckpointError, match=r"labels: colour \(3 classes\), shape \(2 classes\), sha256 .* → "):

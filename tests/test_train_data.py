@@ -21,7 +21,7 @@ pytest.importorskip("torch")
 from animegen import DataError, MissingPackageError, OutputError
 from animegen.progress import Progress, report_progress
 from train.cli import main
-from train.data import Dataset, LabelGroup, prepare
+from train.data import Dataset, DatasetGroup, prepare
 
 
 def test_prepare_packs_mixed_pictures(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = Dataset.open(out)
     np.testing.assert_array_equal(dataset.images, images)
     assert dataset.card.source == "CIFAR-10, training images"
-    assert dataset.card.labels == (LabelGroup(name="class", classes=("cat", "dog"), counts=(5, 5), unknown=0),)
+    assert dataset.card.labels == (DatasetGroup(name="class", classes=("cat", "dog"), counts=(5, 5), unknown=0),)
     assert dataset.labels is not None
     assert dataset.labels.values.ravel().tolist() == [0, 1] * 5
 

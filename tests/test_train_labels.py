@@ -24,7 +24,7 @@ from PIL import Image
 pytest.importorskip("torch")
 
 from animegen import DataError, UsageError
-from train.data import UNKNOWN, Dataset, LabelGroup, Labels, origins, prepare
+from train.data import UNKNOWN, Dataset, DatasetGroup, DatasetLabels, origins, prepare
 from train.data.tags import LabelTable, classes_in, read_tags
 
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250), "grey": (90, 90, 90)}
@@ -47,7 +47,7 @@ def write_table(path: Path, *rows: str) -> Path:
     return path
 
 
-def words_of(labels: Labels | None) -> dict[str, list[str]]:
+def words_of(labels: DatasetLabels | None) -> dict[str, list[str]]:
     """The class of each picture by group, in words; "" where it is unknown."""
     assert labels is not None
     return {
@@ -56,8 +56,8 @@ def words_of(labels: Labels | None) -> dict[str, list[str]]:
     }
 
 
-def labels_of(*groups: tuple[str, Sequence[str]]) -> Labels:
-    labels = Labels.of(dict(groups))
+def labels_of(*groups: tuple[str, Sequence[str]]) -> DatasetLabels:
+    labels = DatasetLabels.of(dict(groups))
     assert labels is not None
     return labels
 
@@ -76,7 +76,7 @@ def test_class_folders(unpacked: bool, tmp_path: Path, caplog: pytest.LogCapture
         card = prepare(source, tmp_path / "packed", size=8)
     dataset = Dataset.open(tmp_path / "packed")
     assert dataset.card == card
-    assert card.labels == (LabelGroup(name="class", classes=("cat", "dog"), counts=(3, 2), unknown=2),)
+    assert card.labels == (DatasetGroup(name="class", classes=("cat", "dog"), counts=(3, 2), unknown=2),)
     assert (card.labelled_by, card.filling) == ("class folders", None)
     assert words_of(dataset.labels) == {"class": ["cat"] * 3 + ["dog"] * 2 + [""] * 2}
     assert dataset.labels is not None
@@ -166,7 +166,7 @@ def test_mnist_has_digits(tmp_path: Path) -> None:
         (0x801).to_bytes(4) + (6).to_bytes(4) + bytes([9, 0, 9, 3, 0, 9])
     )
     card = prepare(Path(f"mnist:{tmp_path}"), tmp_path / "packed", size=28)
-    assert card.labels == (LabelGroup(name="digit", classes=("0", "9"), counts=(2, 3), unknown=1),)
+    assert card.labels == (DatasetGroup(name="digit", classes=("0", "9"), counts=(2, 3), unknown=1),)
     assert card.labelled_by == "MNIST's own"
     assert words_of(Dataset.open(tmp_path / "packed").labels) == {"digit": ["9", "0", "9", "", "0", "9"]}
     table = write_table(tmp_path / "a.tsv", "file\tx", "1.png\ta")
@@ -365,7 +365,7 @@ def test_the_hash_is_of_shape_and_values() -> None:
     one = labels_of(("hair", ["a", "a", "b", "b"]))
     assert one.sha256() == labels_of(("eyes", ["c", "c", "d", "d"])).sha256()
     assert one.sha256() != labels_of(("hair", ["a", "b", "a", "b"])).sha256()
-    assert one.sha256() != Labels(one.groups, one.values.reshape(2, 2)).sha256()
+    assert one.sha256() != DatasetLabels(one.groups, one.values.reshape(2, 2)).sha256()
     # Little-endian, whatever the machine: a dataset that is carried elsewhere still opens.
     assert one.sha256() == hashlib.sha256("int16 4×1\n".encode() + bytes([0, 0, 0, 0, 1, 0, 1, 0])).hexdigest()
 
@@ -380,7 +380,7 @@ def test_labels_that_are_damaged(labelled: Path, tmp_path: Path) -> None:
         (folder / "labels.npy").unlink()
         if values is not None:
             np.save(folder / "labels.npy", values)
-        sha256 = card["labels_sha256"] if "sha256" in words or values is None else Labels((), values).sha256()
+        sha256 = card["labels_sha256"] if "sha256" in words or values is None else DatasetLabels((), values).sha256()
         (folder / "dataset.json").write_text(json.dumps({**card, "labels": groups, "labels_sha256": sha256}))
         with pytest.raises(DataError, match=words) as caught:
             Dataset.open(folder)
@@ -424,9 +424,9 @@ def test_one_hot_says_what_is_known_and_nothing_else(data: st.DataObject) -> Non
     row = st.tuples(*(st.integers(UNKNOWN, size - 1) for size in sizes))
     values = np.array(data.draw(st.lists(row, min_size=count, max_size=count)), np.int16)
     groups = tuple(
-        LabelGroup.of(f"g{column}", tuple("abcde"[:size]), values[:, column]) for column, size in enumerate(sizes)
+        DatasetGroup.of(f"g{column}", tuple("abcde"[:size]), values[:, column]) for column, size in enumerate(sizes)
     )
-    labels = Labels(groups, values)
+    labels = DatasetLabels(groups, values)
     rows = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=12)), np.int64)
     vectors = labels.one_hot(rows)
     assert vectors.dtype == np.float32

@@ -17,7 +17,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from animegen import Generator
 from train.config import ALL_LABELS, SGD, Adam, RMSprop, load_config, preset_names
-from train.data import LabelGroup, Labels, prepare
+from train.data import DatasetGroup, DatasetLabels, prepare
 from train.networks import initial_networks
 from train.networks.batch_norm import BatchNorm
 from train.objective.penalty import form_for
@@ -168,8 +168,8 @@ def test_what_cpus_train_is_of_one_kind(name: str) -> None:
 def test_a_preset_with_labels_trains(name: str) -> None:
     config = load_config(name, ["batch_size=2", "generator.width=4", "critic.width=4"])
     names = ("class",) if config.labels == (ALL_LABELS,) else config.labels
-    groups = tuple(LabelGroup(name=name, classes=("a", "b"), counts=(2, 1), unknown=1) for name in names)
-    labels = Labels(groups, np.array([[0], [1], [-1], [0]], np.int16).repeat(len(names), axis=1))
+    groups = tuple(DatasetGroup(name=name, classes=("a", "b"), counts=(2, 1), unknown=1) for name in names)
+    labels = DatasetLabels(groups, np.array([[0], [1], [-1], [0]], np.int16).repeat(len(names), axis=1))
     images = np.random.default_rng(0).integers(0, 256, (4, config.size, config.size, config.channels), np.uint8)
     trainer = Trainer(config, images, device=torch.device("cpu"), precision="fp32", labels=labels)
     assert all(np.isfinite(value) for value in trainer.train_step().values())

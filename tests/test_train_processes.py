@@ -20,7 +20,7 @@ from torch import distributed as dist
 from torch import nn
 
 from train.config import load_config
-from train.data import Dataset, LabelGroup, Labels
+from train.data import Dataset, DatasetGroup, DatasetLabels
 from train.run import checkpoint
 from train.run.log import METRICS, SESSIONS, read_rows
 from train.step.processes import ALONE, Group, join, leave, parts
@@ -41,10 +41,10 @@ CASES = {
 }
 
 
-def coloured(count: int) -> Labels:
+def coloured(count: int) -> DatasetLabels:
     """Labels of so many images; every third is unknown."""
-    group = LabelGroup(name="colour", classes=("blue", "red"), counts=(0, 0), unknown=0)
-    return Labels((group,), (np.arange(count)[:, None] % 3 - 1).astype(np.int16))
+    group = DatasetGroup(name="colour", classes=("blue", "red"), counts=(0, 0), unknown=0)
+    return DatasetLabels((group,), (np.arange(count)[:, None] % 3 - 1).astype(np.int16))
 
 
 def gradients(preset: str, settings: list[str], data: Path, group: Group = ALONE) -> dict[str, torch.Tensor]:

@@ -24,7 +24,7 @@ from train.errors import ConfigError, ExportError
 from train.extractors.tagger import training
 from train.extractors.tagger.export import build, prove, train_tagger
 from train.extractors.tagger.network import Tagger
-from train.extractors.tagger.tags import UNKNOWN, Labels, held_out, label
+from train.extractors.tagger.tags import UNKNOWN, TagClasses, held_out, label
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_data_that_cannot_be(faces: tuple[Path, Path], tiny_data: Path, tmp_path
     np.savez(tmp_path / "images.npz", images=np.zeros((3, 64, 64, 3), np.uint8))
     done = train("tagger", "--data", tmp_path / "images.npz", "--tags", faces[1], "--out", tmp_path / "a.onnx")
     assert_error(done, 2, "no file names")
-    few = Labels({"hair": ("a", "b")}, np.zeros((5, 1), np.int64))
+    few = TagClasses({"hair": ("a", "b")}, np.zeros((5, 1), np.int64))
     with pytest.raises(ConfigError, match="a batch of 64 must be"):
         training.fit(np.zeros((5, 64, 64, 3), np.uint8), few, epochs=1, seed=0)
     (tmp_path / "empty.tsv").write_text("file\ttags\n", encoding="utf-8")

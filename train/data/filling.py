@@ -11,7 +11,7 @@ from animegen.images.sources import readable
 from animegen.images.stills import Images
 from animegen.progress import track
 from animegen.quality.extractors import Extractor, Features
-from train.data.labels import UNKNOWN, LabelGroup, Labels
+from train.data.labels import UNKNOWN, DatasetGroup, DatasetLabels
 
 SURE = 0.9  # the probability from which a tag counts
 _BATCH = 256  # images mapped from the disk at once
@@ -45,7 +45,7 @@ def check(extractor: Extractor, classes: dict[str, set[str]]) -> None:
         )
 
 
-def fill(labels: Labels, images: Images, extractor: Extractor) -> tuple[Labels, Filling]:
+def fill(labels: DatasetLabels, images: Images, extractor: Extractor) -> tuple[DatasetLabels, Filling]:
     """Name what is unknown where the extractor is sure, and only classes that the group has.
 
     It is tracked as the job `fill`, a step an image.
@@ -62,12 +62,12 @@ def fill(labels: Labels, images: Images, extractor: Extractor) -> tuple[Labels, 
         advance(len(part))
     filled = ((labels.values == UNKNOWN) & (values != UNKNOWN)).sum(axis=0).tolist()
     counted = [
-        LabelGroup.of(group.name, group.classes, values[:, column], filled=filled[column])
+        DatasetGroup.of(group.name, group.classes, values[:, column], filled=filled[column])
         for column, group in enumerate(labels.groups)
     ]
     shares = {group.name: round(group.filled / len(values), 4) for group in counted}
     filling = Filling(extractor=readable(extractor.name), sha256=extractor.sha256, probability=SURE, shares=shares)
-    return Labels(tuple(counted), values), filling
+    return DatasetLabels(tuple(counted), values), filling
 
 
 def _sure(probabilities: Features, tags: dict[str, int], classes: tuple[str, ...]) -> NDArray[np.int16]:

@@ -25,7 +25,7 @@ _MOST = np.iinfo(np.int16).max  # classes that their numbers have room for
 _SHOWN = 5  # names in a warning
 
 
-class LabelGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class DatasetGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A group such as `hair`: its classes in the order of their numbers, and how many pictures have each."""
 
     name: str
@@ -35,7 +35,7 @@ class LabelGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     filled: int = 0  # pictures whose class an extractor named
 
     @classmethod
-    def of(cls, name: str, classes: tuple[str, ...], numbers: NDArray[np.int16], *, filled: int = 0) -> LabelGroup:
+    def of(cls, name: str, classes: tuple[str, ...], numbers: NDArray[np.int16], *, filled: int = 0) -> DatasetGroup:
         """The group with its pictures counted, by the numbers of their classes."""
         unknown, *counts = np.bincount(numbers.astype(np.int64) - UNKNOWN, minlength=len(classes) + 1).tolist()
         return cls(name=name, classes=classes, counts=tuple(counts), unknown=unknown, filled=filled)
@@ -46,7 +46,7 @@ class LabelGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 @dataclass(frozen=True)
-class Labels:
+class DatasetLabels:
     """The labels of some pictures.
 
     Attributes:
@@ -54,11 +54,11 @@ class Labels:
         values: int16 [count, len(groups)], the number of a picture's class in each group, or UNKNOWN.
     """
 
-    groups: tuple[LabelGroup, ...]
+    groups: tuple[DatasetGroup, ...]
     values: NDArray[np.int16]
 
     @classmethod
-    def of(cls, names: Mapping[str, Sequence[str]]) -> Labels | None:
+    def of(cls, names: Mapping[str, Sequence[str]]) -> DatasetLabels | None:
         """Number the classes of each group by name, from the name of each picture's class; "" and "unknown" are none.
 
         A class of a single picture becomes unknown, and a group of fewer than two classes is left out, both with a
@@ -75,7 +75,7 @@ class Labels:
                 continue
             numbers = {name: number for number, name in enumerate(classes)}
             column = np.array([numbers.get(name, UNKNOWN) for name in chosen], np.int16)
-            groups.append(LabelGroup.of(group, classes, column))
+            groups.append(DatasetGroup.of(group, classes, column))
             columns.append(column)
         return cls(tuple(groups), np.stack(columns, axis=1)) if groups else None
 
@@ -84,7 +84,7 @@ class Labels:
         """L, the classes of all groups: the length of a picture's one-hot vector."""
         return sum(len(group.classes) for group in self.groups)
 
-    def select(self, names: Sequence[str]) -> Labels:
+    def select(self, names: Sequence[str]) -> DatasetLabels:
         """The labels of these groups only, in this order.
 
         Raises:
@@ -96,7 +96,7 @@ class Labels:
         if twice := sorted({name for name in names if list(names).count(name) > 1}):
             raise DataError(f"the labels name {', '.join(twice)} twice and must name a group once: {', '.join(places)}")
         columns = [places[name] for name in names]
-        return Labels(tuple(self.groups[column] for column in columns), self.values[:, columns])
+        return DatasetLabels(tuple(self.groups[column] for column in columns), self.values[:, columns])
 
     def one_hot(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [len(rows), L]: a 1 for the class of each group, and nothing but zeros in a group that is unknown."""
@@ -118,7 +118,7 @@ class Labels:
         np.save(folder / LABELS_FILE, np.ascontiguousarray(self.values, "<i2"), allow_pickle=False)
 
     @classmethod
-    def checked(cls, groups: tuple[LabelGroup, ...], values: NDArray[np.int16], folder: Path) -> Labels:
+    def checked(cls, groups: tuple[DatasetGroup, ...], values: NDArray[np.int16], folder: Path) -> DatasetLabels:
         """The labels that `save` wrote into `folder`, whose groups count them as they are.
 
         Raises:
@@ -148,13 +148,15 @@ def _classes(group: str, chosen: Sequence[str]) -> tuple[str, ...]:
     return classes
 
 
-def _fit(groups: tuple[LabelGroup, ...], values: NDArray[np.int16]) -> bool:
+def _fit(groups: tuple[DatasetGroup, ...], values: NDArray[np.int16]) -> bool:
     if values.shape[1] != len(groups) or len({group.name for group in groups}) != len(groups):
         return False
     return all(_fits(group, values[:, column]) for column, group in enumerate(groups))
 
 
-def _fits(group: LabelGroup, numbers: NDArray[np.int16]) -> bool:
+def _fits(group: DatasetGroup, numbers: NDArray[np.int16]) -> bool:
     ordered = len(group.classes) >= 2 and list(group.classes) == sorted(set(group.classes))
     within = numbers.min(initial=0) >= UNKNOWN and numbers.max(initial=0) < len(group.classes)
-    return ordered and bool(within) and LabelGroup.of(group.name, group.classes, numbers, filled=group.filled) == group
+    return (
+        ordered and bool(within) and DatasetGroup.of(group.name, group.classes, numbers, filled=group.filled) == group
+    )

@@ -25,7 +25,7 @@ from animegen.quality.extractors import Extractor
 from train.data import filling as filler
 from train.data import origins
 from train.data.filling import Filling
-from train.data.labels import RARE, LabelGroup, Labels
+from train.data.labels import RARE, DatasetGroup, DatasetLabels
 from train.data.origins import Channels, Origin
 from train.data.tags import LabelTable
 
@@ -49,7 +49,7 @@ class DatasetCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str  # of the shape and the pixels, so the same pictures have the same hash wherever they lie
     broken: list[str]  # files that had a picture's extension and could not be decoded; broken.tsv says why
     ignored: int  # files with another extension, and copies that programs leave
-    labels: tuple[LabelGroup, ...] = ()
+    labels: tuple[DatasetGroup, ...] = ()
     labels_sha256: str = ""  # of the shape and the values of labels.npy
     labelled_by: str = ""  # the table's name, or the kind of the source's own labels
     filling: Filling | None = None
@@ -67,7 +67,7 @@ class Dataset:
 
     card: DatasetCard
     images: Images
-    labels: Labels | None = None
+    labels: DatasetLabels | None = None
 
     @classmethod
     def open(cls, path: Path) -> Dataset:
@@ -81,7 +81,7 @@ class Dataset:
             card = msgspec.convert(packed.card, DatasetCard)
         except msgspec.ValidationError as error:
             raise DataError(f"{path} has a dataset.json that can't be read ({error}): prepare it again") from error
-        labels = None if packed.labels is None else Labels.checked(card.labels, packed.labels, path)
+        labels = None if packed.labels is None else DatasetLabels.checked(card.labels, packed.labels, path)
         return cls(card, packed.images, labels)
 
 
@@ -129,7 +129,7 @@ def prepare(
     with replacing_folder(out) as folder:
         packed = _pack(origin, source, folder / "images.npy", size, channels)
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        numbered = Labels.of({group: list(compress(names, packed.decoded)) for group, names in named.items()})
+        numbered = DatasetLabels.of({group: list(compress(names, packed.decoded)) for group, names in named.items()})
         if numbered is None and isinstance(labels, Path):
             raise DataError(f"{labels} gives these pictures no group with two classes of two images or more: add rows")
         filling = None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from animegen.files import replacing, sha256
 from train.config import Config, differences
-from train.data import DatasetCard, LabelGroup
+from train.data import DatasetCard, DatasetGroup
 from train.errors import CheckpointError
 from train.networks import Generator
 from train.step.devices import Precision
@@ -64,7 +64,7 @@ class CheckpointCard(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 1
     fid: dict[str, Any] | None = None  # of the generator in the file, where it was measured, with its protocol
     earlier: tuple[EarlierRun, ...] = ()  # the runs that it started from, oldest first
-    labels: tuple[LabelGroup, ...] = ()  # those that the networks take
+    labels: tuple[DatasetGroup, ...] = ()  # those that the networks take
     labels_sha256: str = ""  # of all labels of the dataset, where some are taken
 
     @property
@@ -288,7 +288,7 @@ def _renamed(name: str, trainer: Trainer) -> str:
     return f"critic.{chain}.{match[2]}"
 
 
-def _in_words(groups: Sequence[LabelGroup]) -> str:
+def _in_words(groups: Sequence[DatasetGroup]) -> str:
     return ", ".join(f"{group.name} ({len(group.classes)} classes)" for group in groups) or "none"
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from animegen.errors import DataError
 from animegen.images.stills import Images
-from train.data import Labels
+from train.data import DatasetLabels
 from train.step.draws import Arrays
 from train.step.pixels import to_float
 
@@ -21,7 +21,13 @@ class RealImages:
     """The images of a dataset, of which each step takes the `rows` that it draws, some of them mirrored."""
 
     def __init__(
-        self, images: Images, batch_size: int, device: torch.device, *, resident: bool, labels: Labels | None = None
+        self,
+        images: Images,
+        batch_size: int,
+        device: torch.device,
+        *,
+        resident: bool,
+        labels: DatasetLabels | None = None,
     ) -> None:
         """With `resident` all images lie in the GPU's memory, if they take a quarter of what is free at most.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from animegen.errors import DataError, UsageError
 from animegen.images.stills import Images
 from train.config import ALL_LABELS, Config
-from train.data import LabelGroup, Labels
+from train.data import DatasetGroup, DatasetLabels
 from train.networks import initial_networks
 from train.objective import augment, penalty
 from train.objective.losses import OBJECTIVES, wasserstein_estimate
@@ -50,7 +50,7 @@ class Trainer:
         precision: Precision,
         group: Group = ALONE,
         compiled: bool = False,
-        labels: Labels | None = None,
+        labels: DatasetLabels | None = None,
     ) -> None:
         """Start from the weights that the configuration's seed names; `compiled` fuses the networks' kernels.
 
@@ -102,7 +102,7 @@ class Trainer:
         return self.images_before + self.step * self.config.n_critic * self.config.batch_size
 
     @property
-    def label_groups(self) -> tuple[LabelGroup, ...]:
+    def label_groups(self) -> tuple[DatasetGroup, ...]:
         """The groups of labels that the networks take."""
         return self.labels.groups if self.labels is not None else ()
 
@@ -282,7 +282,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def _taken(config: Config, labels: Labels | None) -> Labels | None:
+def _taken(config: Config, labels: DatasetLabels | None) -> DatasetLabels | None:
     """The groups of the dataset's labels that the configuration takes."""
     if not config.labels:
         return None

@@ -24,7 +24,7 @@ from train.export import onnx_graph
 from train.extractors.tagger import training
 from train.extractors.tagger.network import RESIZE, SIZE, ServedTagger, Tagger
 from train.extractors.tagger.pictures import read_tagged
-from train.extractors.tagger.tags import UNKNOWN, Labels
+from train.extractors.tagger.tags import UNKNOWN, TagClasses
 from train.run.checkpoint import code_revision
 
 _BATCHES = (1, 2, 7)
@@ -60,8 +60,8 @@ def train_tagger(
     images, labels = pictures.images, pictures.labels
     labelled = (labels.classes != UNKNOWN).any(axis=1)
     rows, test = labelled & ~pictures.held_out, labelled & pictures.held_out
-    tagger = training.fit(images[rows], Labels(labels.groups, labels.classes[rows]), epochs=epochs, seed=seed)
-    accuracy = training.accuracy(tagger, images[test], Labels(labels.groups, labels.classes[test]))
+    tagger = training.fit(images[rows], TagClasses(labels.groups, labels.classes[rows]), epochs=epochs, seed=seed)
+    accuracy = training.accuracy(tagger, images[test], TagClasses(labels.groups, labels.classes[test]))
     model = build(tagger)
     card = {
         "format_version": 1,

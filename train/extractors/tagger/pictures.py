@@ -12,7 +12,7 @@ from animegen.images.sets import PixelHash, open_images, stacked
 from animegen.images.stills import Images
 from train.data.tags import read_tags
 from train.errors import ConfigError
-from train.extractors.tagger.tags import Labels, held_out, label
+from train.extractors.tagger.tags import TagClasses, held_out, label
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TaggedPictures:
 
     source: str
     images: Images
-    labels: Labels
+    labels: TagClasses
     sha256: str  # of the pixels
     held_out: NDArray[np.bool_]
 

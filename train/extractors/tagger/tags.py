@@ -18,7 +18,7 @@ _FEWEST = 2  # pictures that a class must have to be one
 
 
 @dataclass(frozen=True)
-class Labels:
+class TagClasses:
     """The classes of some pictures.
 
     Attributes:
@@ -35,7 +35,7 @@ class Labels:
         return tuple(f"{group}:{name}" for group, names in self.groups.items() for name in names)
 
 
-def label(names: Sequence[str], tags: Mapping[str, Mapping[str, str]]) -> Labels:
+def label(names: Sequence[str], tags: Mapping[str, Mapping[str, str]]) -> TagClasses:
     """The classes of pictures in the order of their names: each is looked up in the tags whole, or else its last part.
 
     Raises:
@@ -50,7 +50,7 @@ def label(names: Sequence[str], tags: Mapping[str, Mapping[str, str]]) -> Labels
         )
     numbers = {group: {name: number for number, name in enumerate(classes)} for group, classes in groups.items()}
     classes = [[numbers[group].get(row.get(group, ""), UNKNOWN) for group in groups] for row in rows]
-    return Labels(groups, np.array(classes, np.int64))
+    return TagClasses(groups, np.array(classes, np.int64))
 
 
 def _frequent(names: Iterable[str]) -> tuple[str, ...]:

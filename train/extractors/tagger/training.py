@@ -16,7 +16,7 @@ from animegen.images.stills import Images
 from animegen.progress import track
 from train.errors import ConfigError, TrainingError
 from train.extractors.tagger.network import Tagger
-from train.extractors.tagger.tags import UNKNOWN, Labels
+from train.extractors.tagger.tags import UNKNOWN, TagClasses
 
 BATCH = 64
 LEARNING_RATE = 2e-3  # AdamW's highest, over one cycle (Smith & Topin 2018, arXiv 1708.07120)
@@ -40,7 +40,7 @@ class Accuracy:
         return self.right / self.shown if self.shown else float("nan")
 
 
-def fit(images: Images, labels: Labels, *, epochs: int, seed: int) -> Tagger:
+def fit(images: Images, labels: TagClasses, *, epochs: int, seed: int) -> Tagger:
     """Train on uint8 [N, 64, 64, 3].
 
     Flips, turns, crops and shifts, and light and contrast; never the hue, which is what is to be learnt.
@@ -103,7 +103,7 @@ def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
     return changed.clamp(-1, 1).contiguous(memory_format=torch.channels_last)
 
 
-def accuracy(tagger: Tagger, images: Images, labels: Labels) -> dict[str, Accuracy]:
+def accuracy(tagger: Tagger, images: Images, labels: TagClasses) -> dict[str, Accuracy]:
     """Of each class, and of each group as a whole under the group's name."""
     with torch.no_grad():
         logits = [tagger.logits(part) for part in torch.split(_features(tagger, images), 1024)]
