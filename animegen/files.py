@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 import zipfile
 import zlib
@@ -21,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from animegen.errors import DataError, OutputError
+from animegen.errors import AnimegenError, DataError, OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -30,6 +31,42 @@ if TYPE_CHECKING:
 _PART = re.compile(r"\..+\.(?P<process>\d{1,7})-(?P<token>[0-9a-f]{8})-\d+\.part", re.DOTALL)
 _NAME_BYTES = 100  # of a part's target in its name: file systems take 255 in all, and encrypting ones 143
 _numbers = itertools.count()
+
+
+def status(path: Path, wrong: type[AnimegenError] = DataError) -> os.stat_result | None:
+    """What is at a path; None where nothing is.
+
+    `Path.exists`, `is_file` and `is_dir` raise the system's own error where a folder on the way may not be entered.
+
+    Raises:
+        AnimegenError: of the class `wrong`: it may not be looked at.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a name with a zero byte
+        return None
+    except OSError as error:
+        raise wrong(f"{path} can't be read ({error.strerror or error}): make it readable") from error
+
+
+def is_file(path: Path, wrong: type[AnimegenError] = DataError) -> bool:
+    """Whether a file is at a path.
+
+    Raises:
+        AnimegenError: as `status`.
+    """
+    found = status(path, wrong)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def is_folder(path: Path, wrong: type[AnimegenError] = DataError) -> bool:
+    """Whether a folder is at a path.
+
+    Raises:
+        AnimegenError: as `status`.
+    """
+    found = status(path, wrong)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def check_parent(target: Path) -> None:

@@ -20,7 +20,7 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -342,3 +342,24 @@ def write_celeba(root: Path, count: int) -> list[Image.Image]:
         with Image.open(folder / f"{number:06}.jpg") as face:
             faces.append(face.convert("RGB"))
     return faces
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Closes a folder: it may not be read, nor what is in it looked at. No permission stops root, as in CI."""
+    closed: set[str] = set()
+    scan, look = os.scandir, Path.stat
+
+    def scandir(path: Any) -> Iterator[os.DirEntry[str]]:
+        if os.fspath(path) in closed:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    def status_of(path: Path, **options: Any) -> os.stat_result:
+        if any(str(parent) in closed for parent in path.parents):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, **options)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(Path, "stat", status_of)
+    return lambda folder: closed.add(str(folder))

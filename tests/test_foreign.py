@@ -61,6 +61,18 @@ def plain(tiny_model: Path) -> np.ndarray:
         return generator.sample(5).astype(int)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.array])
+def test_a_latent_s_length_is_an_integer_of_any_kind(kind: Any) -> None:
+    length = Overrides(z_dim=kind(200)).z_dim
+    assert (length, type(length)) == (200, int)
+
+
+@pytest.mark.parametrize("value", [0, -1, 16.0, True, 2**20 + 1, float("nan")])
+def test_lengths_that_no_latent_has(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"z_dim is .* and must be .*from 1 to 1048576"):
+        Overrides(z_dim=value)
+
+
 @pytest.mark.parametrize("shape", [[], [1], ["batch"]])
 def test_an_input_of_one_value_is_given_by_name(shape: list[Any], plain: np.ndarray, tmp_path: Path) -> None:
     model = foreign(truncation_psi=(FLOAT, shape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,12 @@ def test_a_grid_is_nearly_square_and_never_taller_than_wide(n: int) -> None:
     rows, columns = (height + 2) // 3, (width + 2) // 3
     assert rows <= columns
     assert (columns - 1) ** 2 < n <= rows * columns <= columns**2
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.array])
+def test_columns_are_an_integer_of_any_kind(kind: Any) -> None:
+    images = np.resize(PIXELS, (9, 100, 100, 3))
+    np.testing.assert_array_equal(grid(images, columns=kind(4)), grid(images, columns=4))
 
 
 def test_labels_stand_under_their_images() -> None:

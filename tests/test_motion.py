@@ -72,6 +72,17 @@ def test_frames_that_stay_alike_for_longer_than_a_gif_can_say(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("suffix", ANIMATIONS)
+def test_numbers_of_any_kind_are_taken_at_their_value(suffix: str) -> None:
+    """Sums and products of numpy's bounded ones wrap around."""
+    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    scale, fps = np.uint8(8), np.uint8(24)
+    given = encode_animation(frames, suffix[1:], scale=scale, fps=fps)  # type: ignore[arg-type]
+    assert given == encode_animation(frames, suffix[1:], scale=8, fps=24)
+    with pytest.raises(UsageError, match=r"scale is 1\.5 and must be a whole number"):
+        encode_animation(frames, suffix[1:], scale=1.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", ANIMATIONS)
 def test_an_animation_in_memory_is_that_of_a_file(suffix: str, tmp_path: Path) -> None:
     if suffix == ".mp4":
         pytest.importorskip("av")

@@ -9,8 +9,11 @@ import click
 import pytest
 from conftest import Run, assert_error
 
+from animegen import UsageError
 from animegen.cli import main
 from animegen.cli.options import Finite
+from animegen.runtime import Session
+from animegen.runtime.machine import most_threads
 
 
 def numbers(group: click.Group, kind: type[Any]) -> list[tuple[str, str]]:
@@ -72,3 +75,14 @@ def test_no_whole_number_is_too_large_to_be_refused(
 def test_nor_one_of_the_forge(train: Run) -> None:
     for command, option in numbers(forge(), click.types.IntParamType):
         assert_error(train(command, *REST.get(command, ()), option, 10**20), 2, option)
+
+
+def test_threads_have_one_bound(animegen: Run, train: Run, tiny_model: Path) -> None:
+    most = most_threads()
+    for command, option in numbers(main, click.types.IntParamType):
+        if option == "--threads":
+            done = animegen(command, *REST.get(command, ()), option, most + 1)
+            assert_error(done, 2, option, f"1<=x<={most}")
+    assert_error(train("fit", *REST["fit"], "--threads", most + 1), 2, f"1<=x<={most}")
+    with pytest.raises(UsageError, match=f"threads is {most + 1} and must be from 1 to {most}"):
+        Session(tiny_model, device="cpu", threads=most + 1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import picture, picture_zip, write_dataset
 from PIL import Image
 
-from animegen import DataError
+from animegen import DataError, UsageError
 from animegen.images.sets import PixelHash, open_dataset, open_images, picked, stacked
 
 
@@ -77,6 +78,22 @@ def test_mixed_sizes_are_one_line_or_one_size(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"0\.png of 20×20 and 2\.png of 30×20.*--size"):
         list(open_images(folder).read())
     assert stacked(open_images(folder, size=10).read(), 3).shape == (3, 10, 10, 3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.array])
+def test_a_size_is_an_integer_of_any_kind(kind: Any, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "faces", [(20, 20), (30, 20)])
+    asked = open_images(folder, size=kind(200))
+    assert asked.rule == open_images(folder, size=200).rule
+    assert stacked(asked.read(), 2).shape == (2, 200, 200, 3)
+
+
+@pytest.mark.parametrize("value", [0, -1, 64.0, True, 4097])
+def test_sizes_that_no_picture_is_made(value: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "drawn.npz", images=noise(2))
+    for source in (folder_of(tmp_path / "faces", [(20, 20)]), tmp_path / "drawn.npz"):
+        with pytest.raises(UsageError, match=r"size is .* and must be .*from 1 to 4096"):
+            open_images(source, size=value)
 
 
 def test_sources_that_cannot_be(tmp_path: Path) -> None:

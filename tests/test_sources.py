@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -249,27 +249,6 @@ def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
         "cats/": "the link leads nowhere: No such file or directory",
     }
     assert Source(tmp_path).left_out == {"with another extension": 1}
-
-
-@pytest.fixture
-def locked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Folders that may not be read. The tests may be those of root, whom no permission stops."""
-    closed: set[str] = set()
-    scan, look = os.scandir, Path.stat
-
-    def scandir(path: Any) -> Iterator[os.DirEntry[str]]:
-        if os.fspath(path) in closed:
-            raise PermissionError(13, "Permission denied", os.fspath(path))
-        return scan(path)
-
-    def status_of(path: Path, **options: Any) -> os.stat_result:
-        if any(str(parent) in closed for parent in path.parents):
-            raise PermissionError(13, "Permission denied", str(path))
-        return look(path, **options)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    monkeypatch.setattr(Path, "stat", status_of)
-    return lambda folder: closed.add(str(folder))
 
 
 def test_folders_that_cannot_be_read_are_named(tmp_path: Path, locked: Callable[[Path], None]) -> None:

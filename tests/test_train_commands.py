@@ -68,3 +68,8 @@ print(sorted({"torch", "onnx", "matplotlib", "onnxruntime"} & sys.modules.keys()
     assert "no-such" in errors[0]
     assert "lambda_gp" in errors[1]
     assert "wgan-gp-64 " in done.stdout
+
+
+def test_the_help_of_the_tagger_says_how_its_table_begins(train: Run) -> None:
+    said = " ".join(train("tagger", "--help").stdout.decode().split())
+    assert "The table begins with the line file, a tab, tags." in said

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from animegen.files import is_file
 from train.errors import ConfigError
 
 ALL_LABELS = "*"
@@ -171,7 +172,7 @@ def load_config(preset: str, settings: Sequence[str] = ()) -> Config:
     path = PRESETS / f"{preset}.toml"
     if preset not in preset_names():
         path = Path(preset)
-        if path.suffix != ".toml" or not path.is_file():
+        if path.suffix != ".toml" or not is_file(path, ConfigError):
             known = ", ".join(preset_names())
             raise ConfigError(f"preset is {preset!r} and must be one of {known}, or the path of a .toml file")
     try:

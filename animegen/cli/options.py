@@ -14,6 +14,7 @@ from animegen.cli.console import say
 from animegen.errors import UsageError
 from animegen.model.catalog import DEFAULT
 from animegen.runtime.devices import DEVICES, Device
+from animegen.runtime.machine import most_threads
 from animegen.seeds import LARGEST, Seeds
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Finite(click.FloatRange):
 SEED = click.IntRange(0, LARGEST)
 SEEDS = click.IntRange(1, LARGEST + 1)  # how many
 MEASURED = 10_000_000  # the most images of a measurement: a hundred times what publications take
-THREADS = click.IntRange(1, 1024)  # more than machines have, and fewer than systems refuse
+THREADS = click.IntRange(1, most_threads())
 
 
 def apply(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:

@@ -28,6 +28,7 @@ from animegen.images.formats import (
 from animegen.images.metadata import save_options, to_text
 from animegen.images.stills import Images, flatten, to_pillow
 from animegen.progress import track
+from animegen.seeds import whole_number
 
 INSTALL_MP4 = "pip install 'animegen[mp4]'"
 
@@ -47,10 +48,9 @@ def check_animation(
         MissingPackageError: an MP4 without its encoder.
     """
     form = animation_format(path)
+    fps, scale = float(fps), whole_number("scale", scale)
     if not SLOWEST <= fps <= form.fps:
         raise UsageError(f"fps is {fps:g} and must be from {SLOWEST:g} to {form.fps} for a {form.name}")
-    if scale < 1:
-        raise UsageError(f"scale is {scale} and must be at least 1")
     if not 0 < frames <= MOST_FRAMES:
         raise UsageError(f"an animation has {frames:,} frames and must have from 1 to {MOST_FRAMES:,}")
     if frames > LONGEST * fps:
@@ -137,6 +137,7 @@ def _write(
     scale: int,
     metadata: Mapping[str, Any] | None,
 ) -> None:
+    fps, scale = float(fps), whole_number("scale", scale)
     pictures = _pictures(frames, path, fps, scale)
     form = animation_format(path)
     if form.clock:

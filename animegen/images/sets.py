@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import DataError
-from animegen.files import read_npz
+from animegen.files import is_file, read_npz, status
 from animegen.images.decoding import fitted, flat
-from animegen.images.sources import Broken, Source, readable, status
+from animegen.images.sources import Broken, Source, readable
 from animegen.images.stills import Images
+from animegen.seeds import whole_number
 
 FIT = "centre square crop, Pillow LANCZOS (antialiased)"
 AS_STORED = "as stored"
 DATASET_FORMAT = 1
 LABELS_FILE = "labels.npy"  # of a packed dataset, beside its images
+LARGEST_SIDE = 4096  # that pictures are resized to: a batch of larger ones takes more than 3 GB
 _BATCH = 64  # images read at once: some megabytes
 _HASHED = 1024  # images hashed at once
 
@@ -190,14 +192,16 @@ def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
 
     Raises:
         DataError: nothing there, no images, a damaged dataset, or images that have another size than was asked for.
+        UsageError: a size that is no whole number from 1 to 4,096.
     """
     path = Path(path)
+    size = None if size is None else whole_number("size", size, 1, LARGEST_SIDE)
     if status(path) and status(path / "dataset.json"):
         dataset = open_dataset(path)
         side = dataset.card["size"]
         images = _of_array(path, dataset.images, f"{dataset.card['resize']} to {side}×{side}", size)
         return replace(images, labels=_labels_of(path, dataset))
-    if path.suffix.lower() == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and is_file(path):
         return images_in(path, read_npz(path), size=size)
     source = Source(path)
     if not source:
@@ -273,6 +277,7 @@ def images_in(path: Path, arrays: Mapping[str, NDArray[Any]], *, size: int | Non
 
 
 def _of_array(path: Path, images: Images, rule: str, size: int | None) -> ImageSet:
+    size = None if size is None else whole_number("size", size, 1, LARGEST_SIDE)
     taken = ImageSet.of(images, source=str(path), rule=rule)
     if size and images.shape[1:3] != (size, size):
         raise DataError(

@@ -26,7 +26,7 @@ from typing import IO, Any, Literal, Self
 import numpy as np
 
 from animegen.errors import DataError, OutputError, UsageError
-from animegen.files import check_parent, make_folder, replacing
+from animegen.files import check_parent, make_folder, replacing, status
 from animegen.images.formats import STILLS
 from animegen.images.metadata import of_whole_picture, to_text
 from animegen.images.stills import Images, encode
@@ -182,7 +182,7 @@ class Zip(Sink):
         path = Path(path)
         self._form, self._suffix = form, suffix
         self._there: set[int] = set()
-        goes_on = existing == "skip" and path.exists()
+        goes_on = existing == "skip" and status(path) is not None
         if goes_on and not zipfile.is_zipfile(path):
             raise DataError(f"{path} exists and must be a zip file to be continued: remove it or name another")
         with ExitStack() as opening:

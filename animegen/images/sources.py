@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from animegen.errors import DataError
+from animegen.files import is_file, status
 from animegen.images.decoding import decode, kind_of, reason
 
 EXTENSIONS = frozenset(
@@ -125,20 +126,6 @@ class Source:
 _Entry = zipfile.ZipInfo | Broken | None  # None: a file of a folder
 
 
-def status(path: Path) -> os.stat_result | None:
-    """What is at a path; None where nothing is.
-
-    Raises:
-        DataError: it may not be looked at.
-    """
-    try:
-        return path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: a name with a zero byte
-        return None
-    except OSError as error:
-        raise DataError(f"{path} can't be read ({reason(error)}): make it readable") from error
-
-
 def readable(name: str) -> str:
     """A file's name as text that any encoding, JSON and a line hold: bytes that are no UTF-8 are written as `\\xe9`."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
@@ -205,7 +192,7 @@ def _members(path: Path) -> list[tuple[str, _Entry]]:
     Raises:
         DataError: it is none, or not whole; what it is instead is said.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path} is neither a folder nor a zip file of images")
     try:
         with path.open("rb") as file:

@@ -17,6 +17,7 @@ from animegen.errors import UsageError
 from animegen.files import replacing
 from animegen.images.formats import LARGEST_PICTURE, still_format
 from animegen.images.metadata import save_options
+from animegen.seeds import whole_number
 
 Images = NDArray[np.uint8]
 
@@ -45,10 +46,9 @@ def grid_shape(
     """
     if n < 1:
         raise UsageError(f"a grid has {n} images and must have at least one")
-    if columns is not None and columns < 1:
-        raise UsageError(f"columns is {columns} and must be at least 1")
+    columns = columns_for(n) if columns is None else whole_number("columns", columns)
     height, width, channels = image_shape
-    across = min(columns or columns_for(n), n)
+    across = min(columns, n)
     cell = height + (LABEL if labels else 0) + GAP
     shape = (math.ceil(n / across) * cell - GAP, across * (width + GAP) - GAP, channels)
     if math.prod(shape) > LARGEST_PICTURE:
@@ -86,7 +86,7 @@ def grid(images: Images, columns: int | None = None, labels: Sequence[object] | 
     if labels is not None:
         images = _labelled(images, labels)
     n, height, width, _ = images.shape
-    columns = min(columns or columns_for(n), n)
+    columns = min(columns_for(n) if columns is None else whole_number("columns", columns), n)
     for k, image in enumerate(images):
         top, left = k // columns * (height + GAP), k % columns * (width + GAP)
         sheet[top : top + height, left : left + width] = image

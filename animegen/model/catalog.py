@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from animegen.errors import ModelError
+from animegen.files import is_file
 from animegen.model import fetch
 
 DEFAULT = "anime-face-64"
@@ -54,7 +55,7 @@ def find_model(model: str | Path) -> Path:
     if str(model) in names:
         return names[str(model)]
     path = Path(model)
-    if path.is_file():
+    if is_file(path, ModelError):
         return path
     known = f"the shipped models are {', '.join(names)}" if names else "no model is shipped with this installation"
     raise ModelError(f"no model {str(model)!r}: {known}, or give the path or address of an .onnx file")

@@ -16,7 +16,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from animegen.errors import MissingPackageError, ModelError, UsageError
-from animegen.files import replacing, sha256
+from animegen.files import is_file, replacing, sha256
 
 INSTALL = "pip install 'animegen[fetch]'"
 _HUB = "https://huggingface.co"
@@ -136,7 +136,7 @@ def fetch(address: Address) -> Path:
     path = address.folder / address.name
     pin = _pin(address.folder)
     pinned = address.sha256 or (pin["sha256"] if pin else None)
-    if path.is_file() and pinned is not None:
+    if is_file(path, ModelError) and pinned is not None:
         if sha256(path) == pinned:
             return path
         logger.warning("%s is damaged: fetching %s again", path, address.text)
@@ -158,7 +158,7 @@ def cached() -> list[Cached]:
     for folder in sorted(path.parent for path in where.glob(f"*/{_PIN}")) if where else ():
         pin = _pin(folder)
         path = folder / PurePosixPath(urlsplit(pin["url"]).path).name if pin else folder
-        if pin and path.is_file():
+        if pin and is_file(path, ModelError):
             models.append(Cached(path, pin["address"], pin["sha256"]))
     return models
 

@@ -20,6 +20,7 @@ from animegen.errors import ModelError, UsageError
 from animegen.labels import LabelGroup, draw_labels
 from animegen.model.signature import Constant, LabelInput, Layout, Range, Signature, to_images
 from animegen.runtime import Session, Tensor
+from animegen.seeds import whole_number
 
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
 _FLOATS: dict[str, type[np.floating[Any]]] = {
@@ -28,6 +29,7 @@ _FLOATS: dict[str, type[np.floating[Any]]] = {
     "tensor(double)": np.float64,
 }
 _OTHERS: dict[str, type[np.generic]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_}
+LONGEST_LATENT = 2**20
 _PROBES = 8  # images that a range is read off
 _SLACK = 0.05  # how far rounding, or a last layer without tanh, may overshoot a range
 
@@ -53,6 +55,15 @@ class Overrides:
     inputs: Mapping[str, float] = field(default_factory=dict)
     labels: str | None = None
     classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a length that no latent has.
+
+        Raises:
+            UsageError: it is no whole number from 1 to 2²⁰.
+        """
+        if self.z_dim is not None:
+            object.__setattr__(self, "z_dim", whole_number("z_dim", self.z_dim, 1, LONGEST_LATENT))
 
 
 def infer(session: Session, overrides: Overrides, *, origin: str) -> tuple[Signature, tuple[LabelGroup, ...]]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import DataError, ModelError, UsageError
+from animegen.files import is_file
 from animegen.images.stills import Images
 from animegen.model import catalog, fetch
 from animegen.runtime import Device, Session, Tensor, chunks
@@ -184,7 +185,7 @@ class Extractor:
 def _find(which: str | Path) -> Path:
     if which == INCEPTION:
         path = inception_file()
-        if not path.is_file():
+        if not is_file(path, ModelError):
             raise ModelError(
                 f"the {INCEPTION} extractor is not exported yet ({path} is missing): in a checkout with what "
                 "train/requirements.txt names, run python -m train inception, which says where it looks for weights"
@@ -196,7 +197,7 @@ def _find(which: str | Path) -> Path:
             raise ModelError(f"the {which} extractor is not part of this installation: install animegen again")
         return shipped
     path = Path(which)
-    if not path.is_file():
+    if not is_file(path, ModelError):
         raise ModelError(f"no extractor {str(which)!r}: {DEFAULT}, {INCEPTION}, or the path of an .onnx file")
     return path
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from animegen.errors import DataError, UsageError
-from animegen.files import read_npz
+from animegen.files import is_file, read_npz, status
 from animegen.images.sets import ImageSet, holds_images, images_in, open_images
 from animegen.model import catalog
 from animegen.quality.extractors import DEFAULT, INCEPTION, Extractor
@@ -238,10 +238,10 @@ def _open(name: str | Path, size: int | None, protocol: StatedProtocol | None) -
     """What a name or path means: statistics, or images. The file is read once."""
     shipped = catalog.references()
     path = shipped.get(str(name), Path(name))
-    if not path.exists():
+    if not status(path):
         known = f"the shipped ones are {', '.join(shipped)}" if shipped else "none is shipped with this installation"
         raise DataError(f"no reference {str(name)!r}: {known}, or give the path of statistics or of images")
-    arrays = read_npz(path) if path.suffix.lower() == ".npz" and path.is_file() else None
+    arrays = read_npz(path) if path.suffix.lower() == ".npz" and is_file(path) else None
     if arrays is not None and (protocol is not None or not holds_images(arrays)):
         return Reference.from_arrays(arrays, str(path), protocol)
     if protocol is not None:

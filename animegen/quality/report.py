@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from animegen.errors import OutputError
-from animegen.files import check_parent, replacing
+from animegen.files import check_parent, is_folder, replacing, status
 from animegen.images.stills import save_image
 from animegen.quality.evaluation import Evaluation
 
@@ -18,7 +18,7 @@ def check_folder(folder: Path) -> None:
         OutputError: a file of that name, or no folder to make it in.
     """
     check_parent(folder)
-    if folder.exists() and not folder.is_dir():
+    if status(folder, OutputError) and not is_folder(folder, OutputError):
         raise OutputError(f"{folder} is a file: name a folder for the report")
 
 

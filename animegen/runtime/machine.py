@@ -7,6 +7,8 @@ from pathlib import Path
 
 from animegen.errors import DataError
 
+# Each waits by spinning: on 2 CPUs, 64 threads take some 15 times as long as 2, and thousands never come to an end.
+_MOST_THREADS = 64
 _MEMINFO = Path("/proc/meminfo")
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -20,6 +22,11 @@ def available_cpus() -> int:
     granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(_CGROUPS, _MEMBERSHIP)
     return granted if quota is None else max(1, min(granted, round(quota)))
+
+
+def most_threads() -> int:
+    """The most threads that anything here may be asked to compute with."""
+    return max(_MOST_THREADS, 4 * (os.cpu_count() or 1))
 
 
 def available_memory() -> int | None:

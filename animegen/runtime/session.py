@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from animegen.errors import DeviceError, ModelError, UsageError
+from animegen.files import is_file
 from animegen.runtime import wheels
 from animegen.runtime.binding import Binding
 from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, NAMES, PROVIDERS, CudaOptions, Device
-from animegen.runtime.machine import available_cpus
+from animegen.runtime.machine import available_cpus, most_threads
 from animegen.runtime.reasons import Unavailable, failed_start, libraries_refused, reason, smaller_batch
 from animegen.runtime.rewrite import to_half
 from animegen.runtime.weights import sha256_of, weights_beside
@@ -23,8 +23,6 @@ from animegen.seeds import whole_number
 
 _ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
 _FATAL_ONLY = 4
-# Each waits by spinning: on 2 CPUs, 64 threads take some 15 times as long as 2, and thousands never come to an end.
-_MOST_THREADS = 64
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,8 @@ class Session:
         self._cuda = cuda or CudaOptions()
         if self._cuda != CudaOptions() and device not in {"auto", "cuda"}:
             raise UsageError(f"device is {device} and must be cuda for fp16, CUDA graphs and a CUDA memory limit")
-        most = max(_MOST_THREADS, 4 * (os.cpu_count() or 1))
         why = ": more than there are CPUs only get in each other's way"
+        most = most_threads()
         self.threads = available_cpus() if threads is None else whole_number("threads", threads, 1, most, why=why)
         self._origin = "the model" if isinstance(model, bytes) else str(model)
         data = model if isinstance(model, bytes) else _read(model)
@@ -167,7 +165,7 @@ class Session:
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
+    if not is_file(path, ModelError):
         raise ModelError(f"{path} does not exist: name an .onnx file")
     try:
         return path.read_bytes()

@@ -13,7 +13,7 @@ from train.cli import options
 
 @click.command()
 @click.option("--data", type=options.PATH, required=True, help="A folder or zip of pictures.")
-@click.option("--tags", type=options.PATH, required=True, help="A table of file names and tags, a tab between them.")
+@click.option("--tags", type=options.PATH, required=True, help="A table: file, a tab, tags; its header first.")
 @click.option("--out", type=options.PATH, required=True, help="The file, NAME.onnx; its card goes beside it.")
 @click.option("--epochs", type=click.IntRange(1, 10_000), default=7, help="Passes over the labelled pictures.")
 @click.option("--seed", type=SEED, default=0, help="Of weights, order and augmentation.")
@@ -25,8 +25,9 @@ def tagger(
 ) -> None:
     """Train the extractor that names hair colour, eye colour and hair length, and measures images by its features.
 
-    A line of the table is a file's name, a tab, and tags such as "blonde long hair and purple eyes". A tenth of the
-    pictures, chosen by a hash of their names, is held out, and the card says how often each tag is right there.
+    The table begins with the line file, a tab, tags. Each line after it is a file's name, a tab, and phrases such as
+    "blonde long hair and purple eyes". A tenth of the pictures, chosen by a hash of their names, is held out, and the
+    card says how often each tag is right there.
 
     \b
     Example: python -m train tagger --data faces.zip --tags tags.tsv --out my-tagger.onnx

@@ -20,7 +20,8 @@ from typing import Any, Literal
 from PIL import Image
 
 from animegen.errors import DataError, MissingPackageError
-from animegen.images.sources import Broken, Source, readable, status
+from animegen.files import status
+from animegen.images.sources import Broken, Source, readable
 
 Channels = Literal[1, 3]
 

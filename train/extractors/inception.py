@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from animegen.errors import MissingPackageError, ModelError
-from animegen.files import sha256
+from animegen.files import is_file, sha256
 from animegen.model import fetch
 from animegen.quality.extractors import CARD_KEY, INCEPTION
 from animegen.runtime import Session
@@ -50,11 +50,11 @@ def find_weights(given: Path | None = None) -> Path:
         MissingPackageError: pooch, which fetches, is not installed.
     """
     if given is not None:
-        if not given.is_file():
+        if not is_file(given, ModelError):
             raise ModelError(f"{given} does not exist: name a copy of {NAME}, or leave --weights out to fetch it")
         return _checked(given)
     cached = weights_file()
-    if not cached.is_file():
+    if not is_file(cached, ModelError):
         logger.info(f"fetching {ADDRESS} ({SIZE:,} bytes)")
         _fetch(cached)
     return _checked(cached)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from animegen.files import make_folder, replacing
+from animegen.files import make_folder, replacing, status
 from animegen.images import stills
 from animegen.quality.distances import kernel_distance
 from animegen.quality.neighbours import manifold
@@ -84,10 +84,10 @@ def _train(
 ) -> None:
     """Bring one run to its end, or to where the user stops it."""
     saved = folder / checkpoint.NAME
-    if saved.exists() and checkpoint.read_card(saved).step >= config.steps:
+    if status(saved) and checkpoint.read_card(saved).step >= config.steps:
         return
     logger.info(f"{folder.name}: {config.steps} steps")
-    open_run = resume_run if saved.exists() else start_run
+    open_run = resume_run if status(saved) else start_run
     open_run(folder, data, config, place=place, limits=limits, monitor=monitor).fit(stop)
 
 
@@ -98,7 +98,7 @@ def _result(recipe: Recipe, folder: Path, monitor: Monitor | None, place: Place)
         return Result(recipe, folder, card, {})
     terms = {"step": card.step, "count": monitor.count, "reference": monitor.reference.protocol.data_sha256}
     file = folder / SCORE
-    score: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    score: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if status(file) else {}
     if {key: score.get(key) for key in terms} != terms:
         score = {**terms, **_score(_generator(folder, place), card, monitor)}
         with replacing(file) as temporary:

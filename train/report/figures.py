@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from animegen.errors import DataError, UsageError
-from animegen.files import check_parent, replacing
+from animegen.files import check_parent, is_file, replacing
 from animegen.images import animation, stills
 from animegen.images.formats import ANIMATIONS
 from animegen.images.sources import readable
@@ -52,7 +52,7 @@ class History:
         Raises:
             DataError: no metrics.
         """
-        if not (folder / METRICS).is_file():
+        if not is_file(folder / METRICS):
             raise DataError(f"{folder} holds no {METRICS}: name a run that python -m train fit has written")
         metrics = read_rows(folder / METRICS)
         if not metrics:

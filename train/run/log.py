@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from animegen.errors import MissingPackageError, OutputError
-from animegen.files import replacing
+from animegen.files import replacing, status
 
 METRICS = "metrics.jsonl"  # of steps
 SCORES = "fid.jsonl"  # of the monitor
@@ -61,7 +61,7 @@ def open_log(run: Path, *, events: bool) -> Iterator[Log]:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a file, without one that was cut in half; none where there is no file."""
-    if not path.exists():
+    if not status(path):
         return []
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -76,7 +76,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def drop_rows_after(path: Path, step: int) -> None:
     """Forget the rows of steps that a resumed run will make again."""
-    if path.exists():
+    if status(path):
         rows = [json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step]
         with replacing(path) as temporary:
             temporary.write_text("".join(rows), encoding="utf-8")

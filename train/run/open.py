@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from animegen.errors import DataError, OutputError, UsageError
-from animegen.files import check_parent, make_folder
+from animegen.files import check_parent, is_folder, make_folder, status
 from train.config import Config
 from train.data import Dataset
 from train.run import checkpoint
@@ -98,7 +98,7 @@ def start_run(
         UsageError: what `Trainer` refuses.
     """
     check_run_folder(run)
-    if (run / checkpoint.NAME).exists():
+    if status(run / checkpoint.NAME, OutputError):
         raise OutputError(f"{run} already holds a run: add --resume to continue it, or name another folder")
     dataset = Dataset.open(data)
     _check_sizes(config, data, dataset, monitor)
@@ -117,7 +117,7 @@ def check_run_folder(run: Path) -> None:
     """
     checkpoint.check_name(run)
     check_parent(run)
-    if run.exists() and not run.is_dir():
+    if status(run, OutputError) and not is_folder(run, OutputError):
         raise OutputError(f"{run} is a file and must be a run's folder: name another")
 
 
