@@ -355,7 +355,7 @@ def test_heic_is_read_where_its_library_is(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_real_library_of_heic(tmp_path: Path) -> None:
-    heif = pytest.importorskip("pillow_heif")
+    heif = pytest.importorskip("pillow_heif")  # tests/requirements.txt names it
     heif.from_pillow(picture(0)).save(tmp_path / "1.heic")
     (only,) = Source(tmp_path).read()
     assert isinstance(only, Image.Image)

@@ -230,4 +230,15 @@ def test_names_that_are_no_utf8(tiny_model: Path, tmp_path: Path, out: str) -> N
     status, talk = finish(start(*command, *options, cwd=tmp_path))
     assert "Traceback" not in talk
     assert status == (1 if out == "{}/" else 0)
-    assert r"caf\udce9" in talk
+    assert r"caf\xe9" in talk
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_such_a_name_is_told_by_its_bytes(tmp_path: Path, encoding: str) -> None:
+    """As `prepare` writes it down."""
+    process = start("info", f"雪{ODD}.png", cwd=tmp_path, env={"PYTHONIOENCODING": encoding})
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert b"caf\\xe9.png does not exist" in said
+    assert ("雪".encode() if encoding == "utf-8" else b"\\u96ea") in said

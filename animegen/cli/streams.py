@@ -6,6 +6,7 @@ and can't say what the encoding of a redirected stdout lacks. These write to the
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import select
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 READER_GONE = 141  # the exit status that a shell gives a command whose reader went away: 128 + SIGPIPE
+_ESCAPES = "animegen.escapes"
 
 
 class StdoutError(OutputError):
@@ -126,7 +128,22 @@ def _whole(stream: TextIO | None, kind: type[_Descriptor]) -> TextIO:
 
 def _text(raw: _Descriptor, encoding: str) -> TextIO:
     """Text as bytes at once; what the encoding lacks is written as an escape, so that nothing is lost."""
-    return io.TextIOWrapper(cast("IO[bytes]", raw), encoding, "backslashreplace", write_through=True)
+    codecs.register_error(_ESCAPES, _escape)
+    return io.TextIOWrapper(cast("IO[bytes]", raw), encoding, _ESCAPES, write_through=True)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """As `backslashreplace`, but a byte of a name that is no UTF-8 is that byte: `\\xe9` in place of `\\udce9`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(map(_escaped, signs)), error.end
+
+
+def _escaped(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":  # how Python keeps a byte of a name
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _keep_standard_descriptors() -> None:
