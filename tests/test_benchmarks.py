@@ -1,15 +1,19 @@
-"""The benchmark of a training step: both of its loops compute the same, and it runs."""
+"""The benchmark of a training step: both of its loops compute the same, and it runs. What carries a run to a GPU."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, run
 
 pytest.importorskip("torch")
 
@@ -22,6 +26,7 @@ from train.step.real_images import RealImages
 from train.step.trainer import Trainer
 
 SCRIPT = ROOT / "benchmarks" / "train_step.py"
+GPU_RUN = ROOT / "benchmarks" / "gpu_run.sh"
 LOOPS, KINDS = ("textbook", "ours"), ("critic", "generator")
 
 
@@ -117,3 +122,126 @@ def test_bad_input(
     with pytest.raises(SystemExit, match="2"):
         train_step.main()
     assert "error: " in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def gpu_carry() -> ModuleType:
+    """What `gpu_run.sh` calls."""
+    return script(ROOT / "benchmarks" / "gpu_carry.py")
+
+
+def gpu_run(*words: str | Path, **settings: str | Path) -> subprocess.CompletedProcess[bytes]:
+    environment = {f"ANIMEGEN_GPU_RUN_{name}": str(value) for name, value in settings.items()}
+    return run("bash", GPU_RUN, *words, env={**environment, "PYTHON": sys.executable})
+
+
+def test_the_shell_is_sound() -> None:
+    checks = [["bash", "-n"], *([["shellcheck"]] if shutil.which("shellcheck") else [])]
+    for check in checks:
+        done = run(*check, GPU_RUN)
+        assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    done = gpu_run("stroll")
+    assert done.returncode == 1
+    assert b"say one of pack, plan" in done.stderr
+
+
+def test_a_checkpoint_travels_in_parts(tmp_path: Path) -> None:
+    whole, parts, joined = tmp_path / "whole.bin", tmp_path / "parts", tmp_path / "there" / "joined.bin"
+    whole.write_bytes(os.urandom(2500))
+    assert gpu_run("split", whole, parts, PART="1000").returncode == 0
+    assert [path.stat().st_size for path in sorted(parts.glob("*.0*"))] == [1000, 1000, 500]
+    done = gpu_run("join", parts, whole.name, joined)
+    assert done.returncode == 0, done.stderr.decode()
+    assert joined.read_bytes() == whole.read_bytes()
+    last = parts / "whole.bin.002"
+    for harm in (lambda: last.write_bytes(bytes(500)), last.unlink):
+        joined.unlink(missing_ok=True)
+        harm()
+        done = gpu_run("join", parts, whole.name, joined)
+        assert done.returncode == 1
+        assert b"parts of whole.bin are missing or damaged" in done.stderr
+        assert not joined.exists()
+
+
+def test_what_comes_back_is_kept_until_it_is_whole(tmp_path: Path) -> None:
+    model, results, carried, work = (tmp_path / name for name in ("anime-tags-64.onnx", "results", "carry", "work"))
+    model.write_bytes(os.urandom(1500))
+    assert gpu_run("split", model, results, PART="1000").returncode == 0
+    late = results / f"{model.name}.001"
+    moved = late.rename(tmp_path / late.name)
+    done = gpu_run("keep", results, CARRY=carried, WORK=work)
+    assert b"waits for 1 more parts" in done.stdout, done.stderr.decode()
+    moved.rename(late)
+    done = gpu_run("keep", results, CARRY=carried, WORK=work)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (work / model.name).read_bytes() == model.read_bytes()
+
+
+def test_faces_and_labels_travel_as_a_zip_and_a_table(gpu_carry: ModuleType, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from train.data import Dataset, prepare
+
+    source = tmp_path / "source"
+    for i in range(6):
+        path = source / ("dogs" if i % 3 else "cats") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (40 * i, 10, 200)).save(path)
+    prepare(source, tmp_path / "before", size=16)
+    faces, table = tmp_path / "faces.zip", tmp_path / "labels.tsv"
+    said = gpu_carry.pack(tmp_path / "before", faces, table, 6000)
+    assert "6 pictures as WebP of quality 95" in said
+    with zipfile.ZipFile(faces) as archive:
+        assert sorted(archive.namelist()) == [f"{i:05d}.webp" for i in range(6)]
+    prepare(faces, tmp_path / "after", size=16, labels=table)
+    before, after = (Dataset.open(tmp_path / name) for name in ("before", "after"))
+    assert before.labels is not None
+    assert after.labels is not None
+    assert after.labels.groups == before.labels.groups
+    assert (after.labels.values == before.labels.values).all()
+    assert abs(after.images.astype(int) - before.images.astype(int)).max() <= 8
+    with pytest.raises(SystemExit, match="6 pictures take more than 500 bytes"):
+        gpu_carry.pack(tmp_path / "before", faces, table, 500)
+
+
+def test_files_are_cut_into_calls(gpu_carry: ModuleType) -> None:
+    sizes = [("a", 5), ("b", 5), ("c", 1), ("d", 1), ("e", 1), ("f", 10)]
+    assert gpu_carry.groups(sizes, most=3, limit=10) == [["a", "b"], ["c", "d", "e"], ["f"]]
+    assert gpu_carry.groups([], most=3, limit=10) == []
+    with pytest.raises(SystemExit, match="f has 10 bytes"):
+        gpu_carry.groups(sizes, most=3, limit=9)
+
+
+def test_what_a_machine_lacks(gpu_carry: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gpu_carry.missing() == []
+    asked = set(gpu_carry.requirements())
+    assert {"click", "onnxruntime", "msgspec", "safetensors", "torch"} <= asked
+    assert gpu_carry.UNUSED.isdisjoint(asked)
+    monkeypatch.setattr(gpu_carry.importlib.metadata, "version", lambda _: "0.9")
+    assert {"click>=8.2", "torch>=2.9"} <= set(gpu_carry.missing())
+
+
+def test_a_checkpoint_of_half_the_size(gpu_carry: ModuleType, tiny_run: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    from train.run import checkpoint
+
+    saved, half, back = checkpoint.of(tiny_run), tmp_path / "half.safetensors", tmp_path / "back.safetensors"
+    gpu_carry.convert(saved, half, half=True)
+    gpu_carry.convert(half, back, half=False)
+    assert checkpoint.read_card(back) == checkpoint.read_card(saved)
+    tensors, travelled = load_file(saved), load_file(half)
+    assert {torch.float16, torch.bfloat16} <= {tensor.dtype for tensor in travelled.values()}
+    for name, tensor in load_file(back).items():
+        assert tensor.dtype == tensors[name].dtype
+        torch.testing.assert_close(tensor, tensors[name], rtol=1e-2, atol=1e-7)
+
+
+def test_the_last_line_of_a_run(gpu_carry: ModuleType, tiny_run: Path, tmp_path: Path) -> None:
+    said = gpu_carry.report(tiny_run)
+    assert said.startswith("96 images seen by step 6 (began at 0), ")
+    assert said.endswith(" images a second, FID not measured")
+    copy = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    rows = [{"fid": 30.0, "images_seen": 32}, {"fid": 40.0, "images_seen": 64}]
+    (copy / "fid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert gpu_carry.report(copy).endswith("FID 40.00 at 64 images, best 30.00 at 32")
