@@ -25,7 +25,7 @@ from train.errors import CheckpointError, ConfigError
 from train.export.graph import set_standing_statistics
 from train.export.model import export
 from train.export.proof import Weights
-from train.networks import Critic, Generator, initial_networks
+from train.networks import Critic, GeneratorNetwork, initial_networks
 from train.objective.losses import OBJECTIVES
 from train.run import checkpoint
 from train.run.open import Place, resume_run, start_run
@@ -87,7 +87,9 @@ def trainer(data: Path, *settings: str, preset: str = "wgan-gp-64") -> Trainer:
 # --- the networks ---
 
 
-def networks(*settings: str, classes: tuple[int, ...] = (3, 2), preset: str = "wgan-gp-64") -> tuple[Generator, Critic]:
+def networks(
+    *settings: str, classes: tuple[int, ...] = (3, 2), preset: str = "wgan-gp-64"
+) -> tuple[GeneratorNetwork, Critic]:
     return initial_networks(load_config(preset, [*TINY[3::2], "generator.z_dim=32", *settings]), classes)
 
 

@@ -28,11 +28,13 @@ from train.run import checkpoint
 
 
 @pytest.fixture(scope="module", params=["plain", "residual"])
-def generator(request: pytest.FixtureRequest) -> networks.Generator:
+def generator(request: pytest.FixtureRequest) -> networks.GeneratorNetwork:
     """A generator of 16×16 whose BatchNorms are not the identity, with images that use the whole range."""
     torch.manual_seed(0)
     depth = ["generator.blocks=1", "generator.full_size=true"] if request.param == "residual" else []
-    made = networks.Generator(load_config("wgan-gp-64", ["size=16", "generator.width=8", "generator.z_dim=8", *depth]))
+    made = networks.GeneratorNetwork(
+        load_config("wgan-gp-64", ["size=16", "generator.width=8", "generator.z_dim=8", *depth])
+    )
     for module in made.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 2)
@@ -43,7 +45,7 @@ def generator(request: pytest.FixtureRequest) -> networks.Generator:
 
 
 @pytest.fixture(scope="module")
-def model(generator: networks.Generator) -> onnx.ModelProto:
+def model(generator: networks.GeneratorNetwork) -> onnx.ModelProto:
     return build(ExportGraph(generator), generator.z_dim)
 
 
@@ -72,7 +74,7 @@ def exported(tuned_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_folding_changes_nothing(generator: networks.Generator) -> None:
+def test_folding_changes_nothing(generator: networks.GeneratorNetwork) -> None:
     z = torch.from_numpy(latents.from_seeds(range(8), 8))
     graph = ExportGraph(generator)
     assert not any(isinstance(module, torch.nn.BatchNorm2d | torch.nn.Linear) for module in graph.modules())
@@ -98,7 +100,7 @@ def test_the_graph_is_the_formats(model: onnx.ModelProto) -> None:
     assert b"stack_trace" not in model.SerializeToString()
 
 
-def test_standing_statistics_are_those_of_the_activations(generator: networks.Generator) -> None:
+def test_standing_statistics_are_those_of_the_activations(generator: networks.GeneratorNetwork) -> None:
     z = torch.randn(4096, 8, generator=torch.Generator().manual_seed(1))
     before = generator.first(z).unflatten(1, generator.shape)
     norm = generator.first_norm
@@ -109,7 +111,7 @@ def test_standing_statistics_are_those_of_the_activations(generator: networks.Ge
 
 
 @pytest.mark.parametrize("weights", ["fp32", "fp16"])
-def test_the_proof(model: onnx.ModelProto, generator: networks.Generator, weights: Weights) -> None:
+def test_the_proof(model: onnx.ModelProto, generator: networks.GeneratorNetwork, weights: Weights) -> None:
     stored = copy.deepcopy(model)
     if weights == "fp16":
         halve(stored)
@@ -133,7 +135,9 @@ def perturbed(model: onnx.ModelProto, amount: float) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("amount", [0.001, 1.0, float("nan")])
-def test_the_proof_fails_on_other_weights(model: onnx.ModelProto, generator: networks.Generator, amount: float) -> None:
+def test_the_proof_fails_on_other_weights(
+    model: onnx.ModelProto, generator: networks.GeneratorNetwork, amount: float
+) -> None:
     with pytest.raises(ExportError, match=r"grey levels apart before rounding \(allowed: 0\.02\)"):
         prove(perturbed(model, amount), generator)
 
@@ -166,7 +170,7 @@ def test_the_file_describes_itself(exported: Path, tuned_run: Path) -> None:
     assert "batch_size: 8 → 16" in earlier["recipe"]
 
 
-def test_directions_are_those_that_move_the_first_layer_most(generator: networks.Generator) -> None:
+def test_directions_are_those_that_move_the_first_layer_most(generator: networks.GeneratorNetwork) -> None:
     graph = ExportGraph(generator)
     vectors = torch.tensor(directions(graph))
     assert vectors.shape == (8, 8)  # no more than z_dim

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 from animegen import Generator, fid, measure
 from train.data import DatasetGroup
-from train.networks import Generator as Network
+from train.networks import GeneratorNetwork
 from train.run import checkpoint
 from train.run.log import read_rows
 from train.run.monitor import Monitor
@@ -35,7 +35,7 @@ def test_a_run_has_its_best_generator_beside_the_last(
     score, distances = Monitor.score, iter([5.0, 3.0, 4.0])
     measured = []
 
-    def scripted(monitor: Monitor, generator: Network, groups: Sequence[DatasetGroup]) -> dict[str, Any]:
+    def scripted(monitor: Monitor, generator: GeneratorNetwork, groups: Sequence[DatasetGroup]) -> dict[str, Any]:
         measured.append(score(monitor, generator, groups))
         return {**measured[-1], "fid": next(distances)}
 

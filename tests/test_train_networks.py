@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from train.config import Config, load_config
-from train.networks import Generator, initial_networks
+from train.networks import GeneratorNetwork, initial_networks
 from train.networks.layers import Residual
 
 
@@ -107,7 +107,7 @@ def test_the_sigmoid_is_a_tanh_of_half() -> None:
 
 @pytest.mark.parametrize("slope", [0, 0.2])
 def test_without_a_norm_the_signal_keeps_its_size(slope: float) -> None:
-    generator = Generator(load_config("r3gan-64", [f"generator.slope={slope}"]))
+    generator = GeneratorNetwork(load_config("r3gan-64", [f"generator.slope={slope}"]))
     spreads: list[float] = []
     for stage in generator.stages:
         stage.register_forward_hook(lambda _module, _inputs, output: spreads.append(output.std().item()))
@@ -131,6 +131,6 @@ def test_the_seed_names_the_first_weights() -> None:
 
 
 def test_the_first_images_are_neither_flat_nor_saturated() -> None:
-    generator = Generator(load_config("anime-pixels-64"))
+    generator = GeneratorNetwork(load_config("anime-pixels-64"))
     images = generator(torch.randn(8, 128))
     assert 0.005 < images.std() < 0.9

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from animegen.labels import LabelGroup, classes_at, one_hot
-from train.networks import Generator
+from train.networks import GeneratorNetwork
 from train.networks.layers import Residual
 
 DIRECTIONS = 16
@@ -20,7 +20,7 @@ _STREAM_STANDING = 21
 
 
 @torch.no_grad()
-def set_standing_statistics(generator: Generator, *, seed: int, groups: Sequence[LabelGroup] = ()) -> None:
+def set_standing_statistics(generator: GeneratorNetwork, *, seed: int, groups: Sequence[LabelGroup] = ()) -> None:
     """Give every BatchNorm the mean statistics of this generator's own activations, over 32 batches of 128 latents.
 
     Their labels are drawn as often as they were in training; `groups` are those that it takes.
@@ -53,7 +53,7 @@ class ExportGraph(nn.Module):
     depend on its batch. (Its matrix product picks another kernel for another number of rows.)
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: GeneratorNetwork) -> None:
         super().__init__()
         self.z_dim, self.label_size = generator.z_dim, generator.label_size
         first, *others = copy.deepcopy(generator).layers()

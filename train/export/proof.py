@@ -17,7 +17,7 @@ from animegen.labels import LabelGroup, draw_labels
 from animegen.runtime import Session
 from train.errors import ExportError
 from train.export.graph import to_levels
-from train.networks import Generator
+from train.networks import GeneratorNetwork
 
 Weights = Literal["fp32", "fp16"]
 
@@ -29,7 +29,7 @@ TOLERANCE: dict[Weights, float] = {"fp32": 0.02, "fp16": 1.0}
 
 
 def prove(
-    model: onnx.ModelProto, generator: Generator, weights: Weights = "fp32", groups: Sequence[LabelGroup] = ()
+    model: onnx.ModelProto, generator: GeneratorNetwork, weights: Weights = "fp32", groups: Sequence[LabelGroup] = ()
 ) -> dict[str, Any]:
     """Compare ONNX Runtime on the CPU with torch at every batch size of `BATCHES`, before and after rounding.
 

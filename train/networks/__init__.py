@@ -9,9 +9,9 @@ from torch import nn
 
 from train.config import Config
 from train.networks.critic import Critic
-from train.networks.generator import Generator
+from train.networks.generator import GeneratorNetwork
 
-__all__ = ["Critic", "Generator", "initial_networks", "parameter_count"]
+__all__ = ["Critic", "GeneratorNetwork", "initial_networks", "parameter_count"]
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -19,11 +19,11 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def initial_networks(config: Config, classes: Sequence[int] = ()) -> tuple[Generator, Critic]:
+def initial_networks(config: Config, classes: Sequence[int] = ()) -> tuple[GeneratorNetwork, Critic]:
     """Generator and critic with the weights that `config.seed` names, on the CPU; the global random state is kept.
 
     `classes` are those of each group of labels that both take.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
-        return Generator(config, classes), Critic(config, classes)
+        return GeneratorNetwork(config, classes), Critic(config, classes)

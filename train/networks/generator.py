@@ -27,7 +27,7 @@ from train.networks.layers import (
 )
 
 
-class Generator(nn.Module):
+class GeneratorNetwork(nn.Module):
     """Latents float [N, z_dim], and labels float [N, L] → images float [N, channels, size, size] in [−1, 1].
 
     A dense layer or a transposed convolution to the smallest stage, then transposed convolutions; a norm and a

@@ -18,7 +18,7 @@ from animegen.images import stills
 from animegen.quality.distances import kernel_distance
 from animegen.quality.neighbours import manifold
 from train.config import Config
-from train.networks import Generator
+from train.networks import GeneratorNetwork
 from train.report.figures import plot_curves, save_figure
 from train.report.recipes import Comparison, Recipe
 from train.run import checkpoint
@@ -107,7 +107,7 @@ def _result(recipe: Recipe, folder: Path, monitor: Monitor | None, place: Place)
     return Result(recipe, folder, card, score)
 
 
-def _score(generator: Generator, card: checkpoint.CheckpointCard, monitor: Monitor) -> dict[str, float]:
+def _score(generator: GeneratorNetwork, card: checkpoint.CheckpointCard, monitor: Monitor) -> dict[str, float]:
     real, fake = monitor.reference, monitor.measure(generator, card.labels)
     neighbours = manifold(real.sample[:_PAIRS], fake.sample[:_PAIRS])
     return {
@@ -167,6 +167,6 @@ def _draw_grids(results: Sequence[Result], out: Path, place: Place) -> None:
     save_figure(figure, out, "png")
 
 
-def _generator(folder: Path, place: Place) -> Generator:
+def _generator(folder: Path, place: Place) -> GeneratorNetwork:
     generator, _ = checkpoint.load_generator(folder / checkpoint.NAME)
     return generator.to(place.device)

@@ -19,7 +19,7 @@ from animegen.files import replacing, sha256
 from train.config import Config, differences
 from train.data import DatasetCard, DatasetGroup
 from train.errors import CheckpointError
-from train.networks import Generator
+from train.networks import GeneratorNetwork
 from train.step.devices import Precision
 from train.step.trainer import Trainer
 
@@ -223,14 +223,14 @@ def start_from(path: Path, trainer: Trainer) -> tuple[EarlierRun, ...]:
     return (*card.earlier, last)
 
 
-def load_generator(path: Path) -> tuple[Generator, CheckpointCard]:
+def load_generator(path: Path) -> tuple[GeneratorNetwork, CheckpointCard]:
     """The frozen EMA generator of a checkpoint, in evaluation mode, and the checkpoint's facts.
 
     Raises:
         CheckpointError: as `read_card`, or the tensors are not those of its configuration.
     """
     card = read_card(path)
-    generator = Generator(card.config, card.classes)
+    generator = GeneratorNetwork(card.config, card.classes)
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if name.startswith("ema.")]  # noqa: SIM118 (not a dictionary)
         weights = {name.removeprefix("ema."): file.get_tensor(name) for name in names}

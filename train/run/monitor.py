@@ -13,7 +13,7 @@ from animegen.quality.extractors import Extractor
 from animegen.quality.measure import measure
 from animegen.quality.reference import Reference
 from train.data import DatasetGroup
-from train.networks import Generator
+from train.networks import GeneratorNetwork
 from train.run.samples import generated
 
 
@@ -49,7 +49,7 @@ class Monitor:
                 f"{wanted}, as the run's images: make one of that size with animegen stats"
             )
 
-    def measure(self, generator: Generator, groups: Sequence[DatasetGroup] = ()) -> Reference:
+    def measure(self, generator: GeneratorNetwork, groups: Sequence[DatasetGroup] = ()) -> Reference:
         """The statistics of the images of seeds 0 to count − 1; `groups` are those of the labels that it takes.
 
         Raises:
@@ -64,7 +64,7 @@ class Monitor:
         )
         return measure(images, self.extractor, against=self.reference)
 
-    def score(self, generator: Generator, groups: Sequence[DatasetGroup] = ()) -> dict[str, Any]:
+    def score(self, generator: GeneratorNetwork, groups: Sequence[DatasetGroup] = ()) -> dict[str, Any]:
         """The FID of the images that `measure` measures, with its protocol.
 
         Raises:

@@ -11,7 +11,7 @@ from animegen import labels, latents
 from animegen.images import stills
 from animegen.images.stills import Images
 from train.data import DatasetGroup
-from train.networks import Generator
+from train.networks import GeneratorNetwork
 from train.step.pixels import to_uint8
 
 FOLDER = "samples"
@@ -20,7 +20,7 @@ _BATCH = 64
 
 
 @torch.no_grad()
-def generated(generator: Generator, count: int, groups: Sequence[DatasetGroup] = ()) -> Iterator[Images]:
+def generated(generator: GeneratorNetwork, count: int, groups: Sequence[DatasetGroup] = ()) -> Iterator[Images]:
     """The images of seeds 0 to count − 1 in batches: uint8 [N, H, W, C].
 
     `groups` are those of the labels that the generator takes; each seed names its own, as in a model file.
@@ -35,7 +35,7 @@ def generated(generator: Generator, count: int, groups: Sequence[DatasetGroup] =
         yield to_uint8(generator(*(torch.from_numpy(values).to(device) for values in inputs)))
 
 
-def save_grid(run: Path, generator: Generator, step: int, groups: Sequence[DatasetGroup] = ()) -> None:
+def save_grid(run: Path, generator: GeneratorNetwork, step: int, groups: Sequence[DatasetGroup] = ()) -> None:
     """Write the grid of a step into the run's folder.
 
     Raises:
