@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from animegen.errors import UsageError
+from animegen.latents import stream
 from animegen.seeds import check_seed
 
 Labels = NDArray[np.float32]
@@ -252,8 +253,8 @@ def draw_classes(seeds: Iterable[int], z_dim: int, groups: Sequence[LabelGroup])
         UsageError: a seed is not a whole number from 0 to 2³²−1.
     """
     numbers = list(map(check_seed, seeds))
-    streams = map(np.random.RandomState, numbers if groups else ())
-    uniform = [(stream.standard_normal(z_dim), stream.random_sample(len(groups)))[1] for stream in streams]
+    streams = map(stream, numbers if groups else ())  # each is drawn from before the next one is asked for
+    uniform = [(own.standard_normal(z_dim), own.random_sample(len(groups)))[1] for own in streams]
     return classes_at(np.array(uniform, np.float64).reshape(len(numbers), len(groups)), groups)
 
 

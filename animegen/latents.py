@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal
@@ -15,6 +16,7 @@ from animegen.seeds import check_seed, whole_number
 Latents = NDArray[np.float32]
 Mode = Literal["slerp", "lerp"]
 
+_streams = threading.local()
 _PARALLEL = 1e-6  # angle in radians below which sin(ω) in float64 has too few digits left to divide by
 
 
@@ -28,8 +30,23 @@ def from_seeds(seeds: Iterable[int], z_dim: int) -> Latents:
         UsageError: a seed is not a whole number from 0 to 2³²−1, or `z_dim` is below 1.
     """
     z_dim = whole_number("z_dim", z_dim)
-    rows = [np.random.RandomState(check_seed(seed)).standard_normal(z_dim) for seed in seeds]
-    return np.array(rows, dtype=np.float32).reshape(len(rows), z_dim)
+    numbers = list(map(check_seed, seeds))
+    z = np.empty((len(numbers), z_dim), np.float32)
+    for row, seed in zip(z, numbers, strict=True):
+        row[:] = stream(seed).standard_normal(z_dim)
+    return z
+
+
+def stream(seed: int) -> np.random.RandomState:
+    """The stream of a checked seed, at its beginning, to be drawn from before this thread calls again.
+
+    A thread has one `RandomState`, which is seeded anew: that takes 5 µs where making one takes 120.
+    """
+    if not hasattr(_streams, "own"):
+        _streams.own = np.random.RandomState(0)
+    own: np.random.RandomState = _streams.own
+    own.seed(seed)
+    return own
 
 
 def lerp(a: Latents, b: Latents, t: NDArray[np.float64]) -> Latents:
@@ -87,6 +104,11 @@ def interpolate(a: Latents, b: Latents, steps: int, mode: Mode = "slerp") -> Lat
     if mode == "lerp":
         return lerp(a, b, t)
     raise UsageError(f"mode is {mode!r} and must be slerp or lerp")
+
+
+def toward(z: Latents, other: Latents, t: float) -> Latents:
+    """The latent that lies at `t` in [0, 1] on the great arc from `z` to `other`: all float32 [z_dim]; see `slerp`."""
+    return np.asarray(slerp(z, other, np.array([t], np.float64))[0])
 
 
 def through(stops: Latents, steps: int, mode: Mode = "slerp") -> Latents:

@@ -32,8 +32,8 @@ PRODUCT = sorted((ROOT / "animegen").rglob("*.py"))
 # The order of each package's wings: data flows one way, so a wing imports only itself and those before it.
 WINGS = {
     "animegen": (
-        *("errors", "files", "progress", "seeds", "latents", "labels", "runtime", "images", "model", "generator"),
-        *("quality", "checks", "cli"),
+        *("errors", "files", "progress", "seeds", "latents", "labels", "points", "runtime", "images", "model"),
+        *("generator", "quality", "checks", "server", "deploy", "cli"),
     ),
     "train": (
         *("errors", "config", "data", "networks", "objective", "step", "run", "export", "extractors"),

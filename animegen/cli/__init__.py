@@ -11,6 +11,7 @@ from animegen.cli.doctor import doctor
 from animegen.cli.edit import edit
 from animegen.cli.evaluate import evaluate
 from animegen.cli.fid import fid
+from animegen.cli.image import image
 from animegen.cli.info import info
 from animegen.cli.interpolate import interpolate
 from animegen.cli.models import models
@@ -35,5 +36,10 @@ def main() -> None:
     """
 
 
-for command in (sample, interpolate, walk, edit, sheet, search, fid, evaluate, stats, info, models, doctor, bench):
+COMMANDS = (
+    *(sample, image, interpolate, walk, edit, sheet, search),  # make images
+    *(fid, evaluate, stats),  # measure them
+    *(info, models, doctor, bench),  # tell what is there, and how fast
+)
+for command in COMMANDS:
     main.add_command(command)

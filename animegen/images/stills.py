@@ -140,6 +140,23 @@ def _labelled(images: Images, labels: Sequence[object]) -> Images:
     return taller
 
 
+def enlarge(image: Images, scale: int) -> Images:
+    """A picture uint8 [H, W, C] with a square of `scale`² pixels for each of its own: uint8 [scale·H, scale·W, C].
+
+    Raises:
+        UsageError: an array of another shape or type, a scale below 1, or a result of more than 256 MiB.
+    """
+    _check_pixels(image, "[H, W, 1, 3 or 4]")
+    scale = whole_number("scale", scale)
+    if image.size * scale**2 > LARGEST_PICTURE:
+        height, width, _ = image.shape
+        raise UsageError(
+            f"the picture at {scale}× is {width * scale:,}×{height * scale:,} pixels and must take at most "
+            f"{LARGEST_PICTURE // 2**20} MiB: make it smaller"
+        )
+    return image if scale == 1 else image.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
 def to_pillow(image: Images) -> Image.Image:
     """A Pillow image of uint8 [H, W, C] with one channel (grey), three (RGB) or four (RGBA).
 
