@@ -102,6 +102,38 @@ def _named_classes(text: str) -> tuple[str, tuple[str, ...]]:
     return name, tuple(classes.split(",")) if classes else ()
 
 
+MODEL = click.option("--model", default=DEFAULT, help="A shipped model's name, or an .onnx file's path or address.")
+
+_foreign_options = apply(
+    click.option("--model-z-dim", type=click.IntRange(1, 2**20), help="A foreign model's latent length."),
+    click.option("--model-layout", type=click.Choice(["nchw", "nhwc"]), help="Where its channels are."),
+    click.option("--model-range", type=click.Choice(["-1:1", "0:1", "0:255"]), help="Its black and white."),
+    click.option("--model-output", metavar="NAME", help="Its output that gives images."),
+    click.option(
+        "--model-input",
+        type=_named_number,
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="The value of another input, such as truncation_psi=0.7; once for each.",
+    ),
+    click.option(
+        "--model-labels",
+        type=_named_classes,
+        metavar="NAME[=A,B,…]",
+        default="",
+        show_default=False,
+        help="Its input for labels, and their names.",
+    ),
+)
+
+
+def _overrides(given: dict[str, Any]) -> dict[str, Any]:
+    """What the options for foreign models say, taken out of the others."""
+    labels, classes = given.pop("model_labels")
+    values = {name: given.pop(f"model_{name}") for name in ("z_dim", "layout", "range", "output")}
+    return {**values, "inputs": dict(given.pop("model_input")), "labels": labels or None, "classes": classes}
+
+
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--model`, `--device` and what belongs to them; the command gets them as one `options`."""
 
@@ -115,28 +147,14 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         fp16: bool,
         cuda_graphs: bool,
         cuda_memory: int | None,
-        model_z_dim: int | None,
-        model_layout: str | None,
-        model_range: str | None,
-        model_output: str | None,
-        model_input: tuple[tuple[str, float], ...],
-        model_labels: tuple[str, tuple[str, ...]],
         **kwargs: Any,
     ) -> Any:
-        overrides = {
-            "z_dim": model_z_dim,
-            "layout": model_layout,
-            "range": model_range,
-            "output": model_output,
-            "inputs": dict(model_input),
-            "labels": model_labels[0] or None,
-            "classes": model_labels[1],
-        }
         cuda = {"half": fp16, "graphs": cuda_graphs, "memory": cuda_memory}
-        return command(*args, options=ModelOptions(model, device, batch_size, threads, overrides, cuda), **kwargs)
+        options = ModelOptions(model, device, batch_size, threads, _overrides(kwargs), cuda)
+        return command(*args, options=options, **kwargs)
 
     return apply(
-        click.option("--model", default=DEFAULT, help="A shipped model's name, or an .onnx file's path or address."),
+        MODEL,
         click.option(
             "--device",
             type=click.Choice(DEVICES),
@@ -152,26 +170,18 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--fp16", is_flag=True, help="On CUDA: compute in fp16; images differ a little."),
         click.option("--cuda-graphs", is_flag=True, help="On CUDA: replay captured graphs."),
         click.option("--cuda-memory", type=click.IntRange(1, 2**20), help="On CUDA: at most this many MB."),
-        click.option("--model-z-dim", type=click.IntRange(1, 2**20), help="A foreign model's latent length."),
-        click.option("--model-layout", type=click.Choice(["nchw", "nhwc"]), help="Where its channels are."),
-        click.option("--model-range", type=click.Choice(["-1:1", "0:1", "0:255"]), help="Its black and white."),
-        click.option("--model-output", metavar="NAME", help="Its output that gives images."),
-        click.option(
-            "--model-input",
-            type=_named_number,
-            metavar="NAME=VALUE",
-            multiple=True,
-            help="The value of another input, such as truncation_psi=0.7; once for each.",
-        ),
-        click.option(
-            "--model-labels",
-            type=_named_classes,
-            metavar="NAME[=A,B,…]",
-            default="",
-            show_default=False,
-            help="Its input for labels, and their names.",
-        ),
+        _foreign_options,
     )(with_options)
+
+
+def graph_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--model` and what a foreign one needs, for a command that runs it nowhere; it gets them as one `options`."""
+
+    @functools.wraps(command)
+    def with_options(*args: Any, model: str, **kwargs: Any) -> Any:
+        return command(*args, options=ModelOptions(model, "cpu", None, 1, _overrides(kwargs), {}), **kwargs)
+
+    return apply(MODEL, _foreign_options)(with_options)
 
 
 truncation_option = click.option(

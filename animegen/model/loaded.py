@@ -103,6 +103,15 @@ class LoadedModel:
         return self.card.format_version == 0
 
     @property
+    def session(self) -> Session:
+        """The graph on its device.
+
+        Raises:
+            UsageError: the generator is closed.
+        """
+        return self._open()
+
+    @property
     def device(self) -> str:
         """Where the session really runs, such as `cpu` or `cuda`."""
         return self._open().device
