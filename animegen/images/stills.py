@@ -25,9 +25,13 @@ GAP = 2  # pixels between the images of a grid: enough to tell neighbours apart 
 LABEL = 12  # height of a label's strip
 _PAPER = 255  # the grid's background: white, as on the page that it will stand on
 _OPTIONS: dict[str, dict[str, Any]] = {
+    # zlib's run lengths (3, Z_RLE): faces, grids, captions and enlarged pixels take half the time of Pillow's default,
+    # in as many bytes or fewer.
+    "PNG": {"compress_level": 1, "compress_type": 3},
     # Full colours everywhere: at 64 pixels a subsampled colour is an eye's whole iris.
     "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True, "exact": True},  # exact: colours stay where nothing of them is seen
+    # exact: colours stay where nothing of them is seen. Method 0 takes 0.2 ms a face for 6, and 4 % more bytes.
+    "WEBP": {"lossless": True, "exact": True, "method": 0},
 }
 
 
