@@ -17,6 +17,7 @@ from animegen.cli.interpolate import interpolate
 from animegen.cli.models import models
 from animegen.cli.sample import sample
 from animegen.cli.search import search
+from animegen.cli.serve import serve
 from animegen.cli.sheet import sheet
 from animegen.cli.stats import stats
 from animegen.cli.walk import walk
@@ -40,6 +41,7 @@ COMMANDS = (
     *(sample, image, interpolate, walk, edit, sheet, search),  # make images
     *(fid, evaluate, stats),  # measure them
     *(info, models, doctor, bench),  # tell what is there, and how fast
+    serve,  # answers others
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -1,0 +1,66 @@
+"""The generators that a server answers from, and what it says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from animegen.errors import UsageError
+from animegen.generator import Generator
+from animegen.server.problems import Problem
+
+
+@dataclass(frozen=True)
+class Served:
+    """One generator under the name that requests choose it by."""
+
+    name: str
+    generator: Generator
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What /v1/model says: all that a page or another client needs to know of it."""
+        generator, card = self.generator, self.generator.card
+        return {
+            "name": self.name,
+            "sha256": generator.sha256,
+            "z_dim": card.z_dim,
+            "image_shape": list(card.image_shape),
+            "directions": len(card.directions),
+            "labels": [{"name": group.name, "classes": list(group.classes)} for group in generator.labels],
+            "licence": card.licence,
+            "device": generator.device,
+            "megabytes": None,
+            "card": {key: value for key, value in card.to_json().items() if key != "directions"},
+        }
+
+
+class Models:
+    """The served generators by name; the first is meant where none is named."""
+
+    def __init__(self, generators: Generator | Mapping[str, Generator]) -> None:
+        if isinstance(generators, Generator):
+            generators = {generators.card.name: generators}
+        if not generators:
+            raise UsageError("a server has no models and must have at least one")
+        self._served = {name: Served(name, generator) for name, generator in generators.items()}
+        self.default = next(iter(self._served.values()))
+
+    def __iter__(self) -> Any:
+        return iter(self._served.values())
+
+    def choose(self, name: str | None) -> Served:
+        """The model of that name.
+
+        Raises:
+            Problem: 404, with the names that there are.
+        """
+        if name is None:
+            return self.default
+        try:
+            return self._served[name]
+        except KeyError:
+            known = ", ".join(self._served)
+            raise Problem(404, f"there is no model {name[:60]!r}: there are {known}") from None

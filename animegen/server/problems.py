@@ -1,0 +1,94 @@
+"""Every error in one form: a line for people as application/problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from animegen.errors import AnimegenError, DataError, UsageError
+
+MEDIA_TYPE = "application/problem+json"
+GONE = 499  # the client has left: nobody reads this, and the metrics count it
+
+
+class Problem(Exception):  # noqa: N818 (RFC 9457 calls it so)
+    """An answer that is no success, raised wherever it is found."""
+
+    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, dict(headers or {})
+
+
+class Busy(Problem):
+    """There is more to do than may wait: the client should come again."""
+
+    def __init__(self, detail: str, *, seconds: float = 1) -> None:
+        super().__init__(503, detail, headers={"Retry-After": str(max(1, math.ceil(seconds)))})
+
+
+def body_of(status: int, detail: str) -> bytes:
+    """A problem as JSON."""
+    title = "Client Closed Request" if status == GONE else HTTPStatus(status).phrase
+    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
+
+
+def answer(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A problem as a response; nothing keeps it."""
+    return Response(
+        body_of(status, detail), status, {"Cache-Control": "no-store", **(headers or {})}, media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Let the application answer every error so."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(AnimegenError, _foreseen)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return answer(error.status, error.detail, error.headers)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """What the router says by itself: 404 and 405."""
+    assert isinstance(error, HTTPException)
+    details = {
+        404: f"there is nothing at {request.url.path[:200]!r}: /docs lists what there is",
+        405: f"{request.method[:20]} is not for {request.url.path[:200]!r}: /docs says what is",
+    }
+    return answer(error.status_code, details.get(error.status_code, str(error.detail)), error.headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return answer(422, "; ".join(map(_in_words, error.errors()[:8])))
+
+
+def _in_words(entry: Mapping[str, Any]) -> str:
+    """One fault that pydantic found: where, what was given, and the rule."""
+    where = ".".join(str(part) for part in entry["loc"] if part not in {"query", "path", "body"})
+    given = "" if entry["type"] == "missing" else f" {str(entry.get('input'))[:60]!r}:"
+    return f"{where or 'the request'}:{given} {entry['msg'][:200]}"
+
+
+async def _foreseen(_request: Request, error: Exception) -> Response:
+    if isinstance(error, UsageError):
+        return answer(422, str(error))
+    if isinstance(error, DataError):  # there is no memory left for it
+        return answer(503, str(error), {"Retry-After": "5"})
+    return answer(500, "the model failed; the server's log says more")
+
+
+async def _unforeseen(_request: Request, _error: Exception) -> Response:
+    return answer(500, "something went wrong that nobody foresaw; the server's log says more")
