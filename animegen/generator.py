@@ -210,6 +210,7 @@ class Generator(LoadedModel):
         toward: Toward = (),
         moves: Moves | None = None,
         labels: Wanted | None = None,
+        mode: Mode = "slerp",
         truncation: float = 1.0,
     ) -> tuple[Latents, Labels]:
         """Where `image` takes its image from: the latent float32 [z_dim] and the labels float32 [L].
@@ -224,7 +225,7 @@ class Generator(LoadedModel):
         y_of_each = self.label_vectors(seeds, labels)
         z, y = z_of_each[0], y_of_each[0]
         for (_, share), other_z, other_y in zip(steps, z_of_each[1:], y_of_each[1:], strict=True):
-            z, y = latents.toward(z, other_z, share), latents.lerp(y, other_y, np.array([share]))[0]
+            z, y = latents.toward(z, other_z, share, mode), latents.lerp(y, other_y, np.array([share]))[0]
         for direction, length in lengths:
             z = z + np.float32(length) * np.array(self.card.directions[direction], np.float32)
         return z, y
@@ -236,19 +237,21 @@ class Generator(LoadedModel):
         toward: Toward = (),
         moves: Moves | None = None,
         labels: Wanted | None = None,
+        mode: Mode = "slerp",
         truncation: float = 1.0,
     ) -> Images:
         """The image of `seed`, brought towards those of other seeds and then along directions: uint8 [H, W, C].
 
         `toward` are pairs of a seed and a share from 0 to 1, taken one after another: at 0 the image stays, at 1 it is
-        that seed's. `moves` have a length for some of the card's directions, as in `edit`. `labels` are as in `sample`,
-        and hold for all seeds; those that seeds draw are blended by the same shares.
+        that seed's; `mode` is as in `interpolate`. `moves` have a length for some of the card's directions, as in
+        `edit`. `labels` are as in `sample`, and hold for all seeds; those that seeds draw are blended by the same
+        shares.
 
         Raises:
-            UsageError: more than 32 seeds, a share outside of 0 … 1, a direction that the model doesn't have, a length
-                outside of −1000 … 1000, or as `sample`.
+            UsageError: more than 32 seeds, a share outside of 0 … 1, an unknown mode, a direction that the model
+                doesn't have, a length outside of −1000 … 1000, or as `sample`.
         """
-        z, y = self.point(seed, toward=toward, moves=moves, labels=labels, truncation=truncation)
+        z, y = self.point(seed, toward=toward, moves=moves, labels=labels, mode=mode, truncation=truncation)
         return np.asarray(self(z[None], y[None], batch_size=1)[0])
 
     def sheet(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Literal
 
@@ -98,17 +98,23 @@ def interpolate(a: Latents, b: Latents, steps: int, mode: Mode = "slerp") -> Lat
         UsageError: fewer than 2 steps, or an unknown mode.
     """
     steps = whole_number("steps", steps, 2, why=": an interpolation includes its ends")
-    t = np.linspace(0, 1, steps)
-    if mode == "slerp":
-        return slerp(a, b, t)
-    if mode == "lerp":
-        return lerp(a, b, t)
-    raise UsageError(f"mode is {mode!r} and must be slerp or lerp")
+    return _way(mode)(a, b, np.linspace(0, 1, steps))
 
 
-def toward(z: Latents, other: Latents, t: float) -> Latents:
-    """The latent that lies at `t` in [0, 1] on the great arc from `z` to `other`: all float32 [z_dim]; see `slerp`."""
-    return np.asarray(slerp(z, other, np.array([t], np.float64))[0])
+def toward(z: Latents, other: Latents, t: float, mode: Mode = "slerp") -> Latents:
+    """The latent at `t` in [0, 1] between `z` and `other`, all float32 [z_dim]: on the great arc, or the straight line.
+
+    Raises:
+        UsageError: an unknown mode.
+    """
+    return np.asarray(_way(mode)(z, other, np.array([t], np.float64))[0])
+
+
+def _way(mode: Mode) -> Callable[[Latents, Latents, NDArray[np.float64]], Latents]:
+    ways = {"slerp": slerp, "lerp": lerp}
+    if mode not in ways:
+        raise UsageError(f"mode is {mode!r} and must be slerp or lerp")
+    return ways[mode]
 
 
 def through(stops: Latents, steps: int, mode: Mode = "slerp") -> Latents:

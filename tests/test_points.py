@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from animegen import Generator, UsageError, latents
 from animegen.images.stills import enlarge
+from animegen.latents import Mode
 from animegen.points import check_toward, read_moves, read_toward
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -80,9 +81,11 @@ def test_a_share_of_0_is_the_seed_and_one_of_1_the_other(conditional_model: Path
 def test_a_point_lies_where_interpolations_and_edits_pass(conditional_model: Path) -> None:
     wanted = {"hair": "red"}
     with Generator.load(conditional_model) as generator:
-        row = generator.interpolate(3, 9, steps=5, labels=wanted)
-        for image, share in zip(row, np.linspace(0, 1, 5), strict=True):
-            np.testing.assert_array_equal(generator.image(3, toward=[(9, share)], labels=wanted), image)
+        modes: tuple[Mode, Mode] = ("slerp", "lerp")
+        for mode in modes:
+            row = generator.interpolate(3, 9, steps=5, mode=mode, labels=wanted)
+            for image, share in zip(row, np.linspace(0, 1, 5), strict=True):
+                np.testing.assert_array_equal(generator.image(3, toward=[(9, share)], mode=mode, labels=wanted), image)
         edited = generator.edit(3, 0, [-2, 2])
         for image, length in zip(edited, [-2, 2], strict=True):
             np.testing.assert_array_equal(generator.image(3, moves={0: length}), image)
@@ -134,18 +137,18 @@ def test_a_picture_that_would_be_too_large_is_not_made() -> None:
 
 
 def test_the_command_makes_what_the_library_makes(animegen: Run, conditional_model: Path, tmp_path: Path) -> None:
-    words = ("--seed", 3, "--toward", "9:0.25", "--toward", "4:0.5", "--move", "0:-1.5", "--label", "hair=blue")
-    done = animegen("image", "--model", conditional_model, *map(str, words), "--scale", "2", "--json")
+    words = "--seed 3 --toward 9:0.25 --toward 4:0.5 --move 0:-1.5 --mode lerp --label hair=blue".split()
+    done = animegen("image", "--model", conditional_model, *words, "--scale", "2", "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert (facts["toward"], facts["moves"], facts["width"]) == ([[9, 0.25], [4, 0.5]], {"0": -1.5}, 16)
     from PIL import Image
 
     with Generator.load(conditional_model) as generator:
-        made = generator.image(3, toward=[(9, 0.25), (4, 0.5)], moves={0: -1.5}, labels={"hair": "blue"})
+        made = generator.image(3, toward=[(9, 0.25), (4, 0.5)], mode="lerp", moves={0: -1.5}, labels={"hair": "blue"})
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "image.png"))[::2, ::2], made)
     again = animegen("info", "image.png").stdout.decode().split("again")[1].split()
-    assert "--toward 9:0.25 --toward 4:0.5 --move 0:-1.5" in " ".join(again)
+    assert "--toward 9:0.25 --toward 4:0.5 --mode lerp --move 0:-1.5" in " ".join(again)
 
 
 def test_wrong_words(animegen: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from animegen.cli.options import (
@@ -17,6 +19,9 @@ from animegen.cli.options import (
 from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 
+if TYPE_CHECKING:
+    from animegen.latents import Mode
+
 
 @click.command(cls=PictureCommand)
 @click.option("--seed", type=SEED, default=0, help="The image to begin with.")
@@ -26,6 +31,9 @@ from animegen.cli.output import Output
     metavar="SEED:SHARE",
     multiple=True,
     help="Bring it towards another seed's image, such as 1234:0.25; one after another.",
+)
+@click.option(
+    "--mode", type=click.Choice(["slerp", "lerp"]), default="slerp", help="slerp keeps to the latents' usual length."
 )
 @click.option(
     "--move",
@@ -44,6 +52,7 @@ from animegen.cli.output import Output
 def image(
     seed: int,
     toward_texts: tuple[str, ...],
+    mode: Mode,
     move_texts: tuple[str, ...],
     scale: int,
     out: str,
@@ -71,11 +80,12 @@ def image(
     with options.load() as generator:
         asked = read_labels(label_texts, generator.labels)
         output.describe(generator, seed=seed, truncation=truncation)
-        made = generator.image(seed, toward=toward, moves=moves, labels=asked, truncation=truncation)
+        made = generator.image(seed, toward=toward, moves=moves, labels=asked, mode=mode, truncation=truncation)
         facts = {
             "images": 1,
             "seeds": [seed],
             "toward": toward,
+            "mode": mode,
             "moves": moves,
             "model": generator.card.name,
             "device": generator.device,
