@@ -137,8 +137,8 @@ def test_a_picture_that_would_be_too_large_is_not_made() -> None:
 
 
 def test_the_command_makes_what_the_library_makes(animegen: Run, conditional_model: Path, tmp_path: Path) -> None:
-    words = "--seed 3 --toward 9:0.25 --toward 4:0.5 --move 0:-1.5 --mode lerp --label hair=blue".split()
-    done = animegen("image", "--model", conditional_model, *words, "--scale", "2", "--json")
+    words = "--seed 3 --toward 9:0.25 --toward 4:0.5 --move 0:-1.5 --mode lerp --label hair=blue"
+    done = animegen("image", "--model", conditional_model, *words.split(), "--scale", "2", "--json")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert (facts["toward"], facts["moves"], facts["width"]) == ([[9, 0.25], [4, 0.5]], {"0": -1.5}, 16)
