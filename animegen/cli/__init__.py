@@ -10,6 +10,7 @@ from animegen.cli.console import CONTEXT, ErrorLineGroup
 from animegen.cli.doctor import doctor
 from animegen.cli.edit import edit
 from animegen.cli.evaluate import evaluate
+from animegen.cli.export_triton import export_triton
 from animegen.cli.fid import fid
 from animegen.cli.image import image
 from animegen.cli.info import info
@@ -42,6 +43,7 @@ COMMANDS = (
     *(fid, evaluate, stats),  # measure them
     *(info, models, doctor, bench),  # tell what is there, and how fast
     serve,  # answers others
+    export_triton,  # takes a model elsewhere
 )
 for command in COMMANDS:
     main.add_command(command)
