@@ -103,9 +103,12 @@ class Generator(LoadedModel):
         return self._stream(iter(seeds), self._ask(labels), truncation, batch_size)
 
     def _stream(self, seeds: Iterator[int], asked: Asked, truncation: float, batch_size: int) -> Iterator[Images]:
-        while batch := list(islice(seeds, batch_size)):
+        def images_of(batch: list[int]) -> Images:
             labels = asked.over(draw_labels(batch, self.card.z_dim, self.labels))
-            yield self._run(self.latents(batch, truncation=truncation), labels)
+            return self._run(self.latents(batch, truncation=truncation), labels)
+
+        batches = iter(lambda: list(islice(seeds, batch_size)), [])
+        return self._open().lanes.map(images_of, batches)
 
     def pairs(
         self,

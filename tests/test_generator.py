@@ -22,6 +22,7 @@ from onnx import helper
 
 from animegen import DataError, Generator, ModelError, Overrides, Seeds, UsageError, grid, latents
 from animegen.runtime import Session
+from animegen.runtime.machine import available_cpus
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +244,8 @@ def test_the_stream_is_lazy(generator: Generator) -> None:
     stream = generator.stream(seeds(), batch_size=4)
     assert drawn == []
     first = next(stream)
-    assert drawn == [0, 1, 2, 3]
+    # Each lane has a batch under way while the caller looks at one.
+    assert drawn == list(range(4 * (1 + available_cpus()) if available_cpus() > 1 else 4))
     np.testing.assert_array_equal(first, generator.sample(4))
 
 
@@ -279,7 +281,7 @@ def test_truncation_is_the_same_everywhere(edit_generator: Generator) -> None:
     expected = generator(short)
     assert not (expected == generator.sample(2, seed=5)).all()
     np.testing.assert_array_equal(generator.sample(2, seed=5, truncation=psi), expected)
-    np.testing.assert_array_equal(next(generator.stream([5, 6], truncation=psi)), expected)
+    np.testing.assert_array_equal(np.concatenate(list(generator.stream([5, 6], truncation=psi))), expected)
     np.testing.assert_array_equal([image for _, image in generator.pairs([5, 6], truncation=psi)], expected)
     np.testing.assert_array_equal(generator.interpolate(5, 6, steps=3, truncation=psi)[[0, -1]], expected)
     np.testing.assert_array_equal([*generator.walk([5, 6], frames=2, truncation=psi)], expected)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +23,7 @@ from hypothesis import strategies as st
 from animegen import DeviceError, Generator, ModelError, UsageError, latents
 from animegen.runtime import DEVICES, CudaOptions, Device, Session, chunks, wheels
 from animegen.runtime.devices import PROVIDERS
+from animegen.runtime.lanes import Lanes
 from animegen.runtime.rewrite import to_half
 
 
@@ -267,9 +271,86 @@ def test_threads_are_those_that_were_asked_for(tiny_model: Path, monkeypatch: py
 
     monkeypatch.setattr("animegen.runtime.session.available_cpus", lambda: 3)
     monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
-    assert Session(tiny_model, device="cpu").threads == 3
-    assert Session(tiny_model, device="cpu", threads=1).threads == 1
-    assert asked == [3, 1]
+    session = Session(tiny_model, device="cpu")
+    assert (session.threads, session.lanes.count) == (3, 3)
+    assert asked == [1]  # a lane's; one of all threads comes once calls that come alone are many enough
+    z = {"z": latents.from_seeds([5], 8)}
+    results = [session.run(z)[0] for _ in range(20)]
+    assert asked == [1, 3]
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+    session = Session(tiny_model, device="cpu", threads=1)
+    session.warm_up()
+    assert (session.threads, session.lanes.count) == (1, 1)
+    assert asked == [1, 3, 1]
+
+
+def test_lanes_keep_the_order_and_work_side_by_side() -> None:
+    together = threading.Barrier(2, timeout=30)
+
+    def work(number: int) -> int:
+        if number < 2:
+            together.wait()  # each waits until the other is under way too
+        return number
+
+    assert list(Lanes(2).map(work, range(50))) == list(range(50))
+
+
+def test_lanes_read_no_further_ahead_than_they_work() -> None:
+    asked = []
+
+    def jobs() -> Iterator[int]:
+        for number in range(10**9):
+            asked.append(number)
+            yield number
+
+    results = Lanes(3).map(str, jobs())
+    assert asked == []
+    assert [next(results), next(results)] == ["0", "1"]
+    assert asked == [0, 1, 2, 3, 4]
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_a_lane_does_its_own_work_itself() -> None:
+    lanes = Lanes(2)
+
+    def work(number: int) -> list[str]:
+        return list(lanes.map(lambda _: threading.current_thread().name, range(3)))
+
+    for names in lanes.map(work, range(4)):
+        assert len(set(names)) == 1
+        assert names[0].startswith("animegen-lane")
+    assert list(lanes.map(lambda _: lanes.is_inside, range(2))) == [True, True]
+    assert list(lanes.map(lambda _: lanes.is_inside, [1])) == [False]
+    assert not lanes.is_inside
+
+
+def test_an_error_in_a_lane_is_the_caller_s() -> None:
+    results = Lanes(2).map(lambda number: 6 // (3 - number), range(9))
+    assert [next(results), next(results), next(results)] == [2, 3, 6]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_has_lanes_of_its_own(tiny_model: Path) -> None:
+    script = (
+        "import os, sys, animegen\n"
+        "generator = animegen.Generator.load(sys.argv[1], device='cpu', threads=2)\n"
+        "before = generator.sample(40).tobytes()\n"
+        "child = os.fork()\n"
+        "same = generator.sample(40).tobytes() == before\n"
+        "if not child: os._exit(0 if same else 3)\n"
+        "print(same, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, tiny_model],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == ["True", "0"]
 
 
 def test_models_that_cannot_be_read(tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ class LoadedModel:
     def warm_up(self) -> None:
         """Run each batch size that the device plans for, so that the first request doesn't wait for a plan."""
         z = latents.from_seeds([0], self.card.z_dim)
-        for size in self._open().buckets:
+        self._open().warm_up()
+        for size in self._open().buckets or (1,):
             self(np.repeat(z, size, axis=0), batch_size=size)
 
     @property
@@ -203,7 +204,7 @@ class LoadedModel:
         return ask_without_seeds(z.shape[:-1], self.labels, labels, model=self.card.name)
 
     def _batches(self, z: Latents, y: Labels, batch_size: int) -> Iterator[Images]:
-        return (self._run(z[part], y[part]) for part in slices(len(z), batch_size))
+        return self._open().lanes.map(lambda part: self._run(z[part], y[part]), slices(len(z), batch_size))
 
     def _together(self, batches: Iterator[Images], n: int) -> Images:
         self._check_memory(n, images=True)
@@ -220,10 +221,12 @@ class LoadedModel:
 
     def _batch_size(self, asked: int | None, rows: int) -> int:
         """The rows of a batch, of `rows` in all, 0 where that isn't known."""
-        size = batch_size_for(self._open().buckets, asked)
+        session = self._open()
+        sizes = session.buckets if self.signature.batch is None else (self.signature.batch,)
+        size = batch_size_for(sizes, asked, rows=rows, lanes=session.lanes.count)
         # The least that a batch takes: its latents as they are drawn, and images as floats before they are levels. What
         # lies between them in the graph is ONNX Runtime's, which says by itself if it can't be had.
-        least = min(size, rows) * (12 * self.card.z_dim + 5 * prod(self.card.image_shape))
+        least = session.lanes.count * min(size, rows) * (12 * self.card.z_dim + 5 * prod(self.card.image_shape))
         _check(least, f"batches of {min(size, rows):,} images")
         return size
 

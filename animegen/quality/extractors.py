@@ -163,8 +163,9 @@ class Extractor:
         def call(batch: NDArray[Any]) -> NDArray[Any]:
             return self._session.run({self._use.input: batch})[output].reshape(len(batch), -1)
 
-        parts = [np.zeros((0, width), np.float32), *chunks.run(call, images, sizes, batch_size=batch_size)]
-        return np.concatenate(parts)
+        lanes = self._session.lanes
+        parts = chunks.run(call, images, sizes, batch_size=batch_size, lanes=lanes)
+        return np.concatenate([np.zeros((0, width), np.float32), *parts])
 
     def _checked(self, images: Images) -> Images:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in _CHANNELS:

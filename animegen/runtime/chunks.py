@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from animegen.runtime.lanes import Lanes
 from animegen.seeds import whole_number
 
 BATCH_SIZE = 16  # on a CPU an image costs the same in any batch, and small batches keep memory low; CUDA has buckets
@@ -15,15 +16,17 @@ BATCH_SIZE = 16  # on a CPU an image costs the same in any batch, and small batc
 Rows = NDArray[Any]
 
 
-def batch_size_for(sizes: Sequence[int], asked: int | None = None) -> int:
-    """How many rows are worked on at once: as many as were asked for, else the largest of `sizes`, else 16.
+def batch_size_for(sizes: Sequence[int], asked: int | None = None, *, rows: int = 0, lanes: int = 1) -> int:
+    """How many rows one call works on: at most as many as were asked for, else the largest of `sizes`, else 16.
+
+    Of so many `rows`, where that is known, each lane gets a share.
 
     Raises:
         UsageError: fewer than 1 were asked for.
     """
-    if asked is None:
-        return max(sizes, default=BATCH_SIZE)
-    return whole_number("batch_size", asked)
+    size = max(sizes, default=BATCH_SIZE) if asked is None else whole_number("batch_size", asked)
+    share = -(-rows // lanes)
+    return size if sizes or not share or rows < lanes else min(size, share)
 
 
 def slices(n: int, size: int) -> Iterator[slice]:
@@ -48,7 +51,12 @@ def pieces(n: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def run(
-    call: Callable[[Rows], Rows], rows: Rows, sizes: Sequence[int], *, batch_size: int | None = None
+    call: Callable[[Rows], Rows],
+    rows: Rows,
+    sizes: Sequence[int],
+    *,
+    batch_size: int | None = None,
+    lanes: Lanes | None = None,
 ) -> Iterator[Rows]:
     """What `call` makes of `rows`, lazily and in order, cut as it takes them.
 
@@ -58,21 +66,28 @@ def run(
         sizes: the batch sizes that `call` takes, smallest first; empty where it takes any. The rest of a batch is
             padded with zeros, and their results are left out.
         batch_size: rows of a batch before it is cut; see `batch_size_for`.
+        lanes: where calls run side by side.
 
     Raises:
         UsageError: `batch_size` is below 1.
     """
-    step = batch_size_for(sizes, batch_size)  # refused now, not at the first row
-    return _run(call, rows, sizes, step)
+    lanes = lanes or Lanes(1)
+    step = batch_size_for(sizes, batch_size, rows=len(rows), lanes=lanes.count)  # refused now, not at the first row
+
+    def one(piece: tuple[int, int, int]) -> Rows:
+        start, count, size = piece
+        return call(_padded(rows[start : start + count], size))[:count]
+
+    return lanes.map(one, _cut(len(rows), step, sizes))
 
 
-def _run(call: Callable[[Rows], Rows], rows: Rows, sizes: Sequence[int], step: int) -> Iterator[Rows]:
-    for part in slices(len(rows), step):
-        batch = rows[part]
-        done = 0
-        for count, size in pieces(len(batch), sizes):
-            yield call(_padded(batch[done : done + count], size))[:count]
-            done += count
+def _cut(n: int, step: int, sizes: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Where each call's rows begin, how many they are, and the batch size that they are padded to."""
+    for part in slices(n, step):
+        start = part.start
+        for count, size in pieces(min(step, n - start), sizes):
+            yield start, count, size
+            start += count
 
 
 def _padded(rows: Rows, size: int) -> Rows:

@@ -15,6 +15,7 @@ from animegen.files import is_file
 from animegen.runtime import wheels
 from animegen.runtime.binding import Binding
 from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, NAMES, PROVIDERS, CudaOptions, Device
+from animegen.runtime.lanes import Lanes
 from animegen.runtime.machine import available_cpus, most_threads
 from animegen.runtime.reasons import Unavailable, failed_start, libraries_refused, reason, smaller_batch
 from animegen.runtime.rewrite import to_half
@@ -23,6 +24,8 @@ from animegen.seeds import whole_number
 
 _ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
 _FATAL_ONLY = 4
+_LARGEST_WITH_LANES = 2**26  # bytes of a model file: a second copy of what is larger costs more than lanes give
+_LONE_CALLS = 8  # on one thread each, before a session of all threads is made: that costs as much as they would gain
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,12 @@ class Session:
     Attributes:
         device: where it really runs, read from the created session: `cpu`, `cuda` or another of `DEVICES`.
         why: for `auto`, why this device was taken.
-        threads: how many CPU threads a call uses.
+        threads: how many CPU threads it uses.
+        lanes: where calls run side by side: on a CPU one for each thread, elsewhere one.
         buckets: the batch sizes that this device is fast at, smallest first; empty where it takes any as well.
         metadata: the model file's strings.
         sha256: of the model file, with the weights that stand beside it.
+        nbytes: of these files together.
         inputs, outputs: the graph's tensors.
 
     Raises:
@@ -75,9 +80,17 @@ class Session:
         path = None if isinstance(model, bytes) else model
         weights = weights_beside(data, path)
         self.sha256 = sha256_of(data, weights)
+        self.nbytes = len(data) + sum(path.stat().st_size for path in weights)
+        self._takes_lanes = len(data) <= _LARGEST_WITH_LANES and not weights
         # By its path ONNX Runtime looks for weights in the model's folder, and by its bytes in the current one.
         self._session, self.why = self._start(path if weights and path else data, device)
         self.device: str = NAMES.get(self._session.get_providers()[0], "cpu")
+        self.lanes = Lanes(self.threads if self.device == "cpu" and self._takes_lanes else 1)
+        # What a session of all threads is made of, once calls that come alone are many enough.
+        self._data = data if self.lanes.count > 1 else None
+        self._whole: Any = None
+        self._lone_calls = 0
+        self._whole_lock = threading.Lock()
         if self._cuda != CudaOptions() and self.device != "cuda":
             self.why += "; the options for CUDA are left out"
         self.buckets = CUDA_BUCKETS if self.device == "cuda" else ()
@@ -98,10 +111,25 @@ class Session:
         try:
             if self._bindings is not None:
                 return self._bound(inputs).run(inputs)
-            outputs: list[NDArray[Any]] = self._session.run(None, dict(inputs))
+            outputs: list[NDArray[Any]] = self._for_this_call().run(None, dict(inputs))
         except Exception as error:
             raise ModelError(f"{self._origin} failed to run: {reason(error)}{smaller_batch(error)}") from error
         return outputs
+
+    def warm_up(self) -> None:
+        """Have what calls that come alone are made with, before the first of them."""
+        self._lone_calls = _LONE_CALLS
+        self._for_this_call()
+
+    def _for_this_call(self) -> Any:
+        """ONNX Runtime's session: in a lane one of a single thread, else one of all threads. Both compute the same."""
+        if self._data is None or self.lanes.is_inside:
+            return self._session
+        with self._whole_lock:
+            self._lone_calls += 1
+            if self._whole is None and self._lone_calls > _LONE_CALLS:
+                self._whole = self._create(self._data, ["cpu"], threads=self.threads)
+        return self._whole or self._session
 
     def _bound(self, inputs: Mapping[str, NDArray[Any]]) -> Binding:
         """The buffers for these shapes, made at their first use. There are few shapes: batches come in buckets."""
@@ -151,10 +179,11 @@ class Session:
             return self._create(to_half(data), [device, "cpu"])
         return session
 
-    def _create(self, data: bytes | Path, devices: list[Device]) -> Any:
+    def _create(self, data: bytes | Path, devices: list[Device], *, threads: int | None = None) -> Any:
         options = self._module.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY if devices == ["cpu"] else _FATAL_ONLY  # our errors tell the rest
-        options.intra_op_num_threads = self.threads
+        of_a_lane = 1 if self._takes_lanes and devices == ["cpu"] else self.threads
+        options.intra_op_num_threads = of_a_lane if threads is None else threads
         known: dict[Device, dict[str, Any]] = {"cuda": self._cuda.for_provider()}
         providers = [(PROVIDERS[name], known.get(name, {})) for name in devices]
         try:
