@@ -33,6 +33,10 @@ class Lanes:
         """Whether the calling thread is one of these."""
         return getattr(self._here, "is_lane", False)
 
+    def enter(self) -> None:
+        """Make the calling thread one of these for good: who has threads of its own, as many as lanes, calls from them."""
+        self._here.is_lane = True
+
     def map(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
         """What `work` makes of each job, lazily and in the order of the jobs.
 
@@ -62,7 +66,7 @@ class Lanes:
                 left.cancel()
 
     def _inside(self, work: Callable[[Job], Result], job: Job) -> Result:
-        self._here.is_lane = True
+        self.enter()
         return work(job)
 
     def _started(self) -> ThreadPoolExecutor:

@@ -49,7 +49,6 @@ class Session:
         metadata: the model file's strings.
         sha256: of the model file, with the weights that stand beside it.
         nbytes: of these files together.
-        nbytes: of these files together.
         inputs, outputs: the graph's tensors.
 
     Raises:
@@ -81,7 +80,6 @@ class Session:
         path = None if isinstance(model, bytes) else model
         weights = weights_beside(data, path)
         self.sha256 = sha256_of(data, weights)
-        self.nbytes = len(data) + sum(path.stat().st_size for path in weights)
         self.nbytes = len(data) + sum(path.stat().st_size for path in weights)
         self._takes_lanes = len(data) <= _LARGEST_WITH_LANES and not weights
         # By its path ONNX Runtime looks for weights in the model's folder, and by its bytes in the current one.
