@@ -34,7 +34,7 @@ class Lanes:
         return getattr(self._here, "is_lane", False)
 
     def enter(self) -> None:
-        """Make the calling thread one of these for good: who has threads of its own, as many as lanes, calls from them."""
+        """Make the calling thread one of these for good, for who has threads of its own, as many as lanes."""
         self._here.is_lane = True
 
     def map(self, work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
