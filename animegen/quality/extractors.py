@@ -23,9 +23,11 @@ from animegen.runtime.travel import reduced
 Features = NDArray[np.float32]
 
 DEFAULT = "anime"
+IMAGENET = "imagenet"
 INCEPTION = "inception"
 CARD_KEY = "animegen-extractor"  # not `animegen.…`, which are the keys of a generator's card
-_SHIPPED = {DEFAULT: "anime-tagger"}
+_SHIPPED = {DEFAULT: "anime-tagger", IMAGENET: "imagenet-lite0"}
+NAMES = (*_SHIPPED, INCEPTION)
 _CHANNELS = (1, 3)
 
 logger = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ class Extractor:
     loads its file again where it arrives.
 
     Attributes:
-        name: `anime`, `inception`, or the name of the file.
+        name: `anime`, `imagenet`, `inception`, or the name of the file.
         sha256: of the file and of weights beside it, by which statistics know what they were measured with.
         weights_sha256: of the weights it was exported from, where the file says so; empty where not.
         resize: what the graph does to an image before it looks at it, in words.
@@ -85,7 +87,7 @@ class Extractor:
 
     @classmethod
     def load(cls, which: str | Path = DEFAULT, *, device: Device = "auto", threads: int | None = None) -> Self:
-        """The shipped `anime` extractor, the exported `inception`, or the one in an .onnx file.
+        """The shipped `anime` or `imagenet` extractor, the exported `inception`, or the one in an .onnx file.
 
         `device` and `threads` are as with `Generator.load`; which device `auto` took is logged.
 
@@ -98,7 +100,7 @@ class Extractor:
         session = Session(path, device=device, threads=threads)
         if device == "auto":
             logger.info("device: %s (%s)", session.device, session.why)
-        named = which in {DEFAULT, INCEPTION}
+        named = which in NAMES
         extractor = cls(session, name=str(which) if named else path.name, sha256=session.sha256)
         where = which if named else path.absolute()  # a name holds elsewhere too
         extractor._load = partial(cls.load, where, device=device, threads=threads)
@@ -199,7 +201,7 @@ def _find(which: str | Path) -> Path:
         return shipped
     path = Path(which)
     if not is_file(path, ModelError):
-        raise ModelError(f"no extractor {str(which)!r}: {DEFAULT}, {INCEPTION}, or the path of an .onnx file")
+        raise ModelError(f"no extractor {str(which)!r}: {', '.join(NAMES)}, or the path of an .onnx file")
     return path
 
 

@@ -14,6 +14,7 @@ from animegen.errors import MissingPackageError
 from train.cli.compare import compare
 from train.cli.export import export
 from train.cli.fit import fit
+from train.cli.imagenet import imagenet
 from train.cli.inception import inception
 from train.cli.plot import plot
 from train.cli.prepare import prepare
@@ -39,5 +40,5 @@ def main() -> None:
         )
 
 
-for _command in (prepare, presets, fit, plot, compare, export, tagger, inception):
+for _command in (prepare, presets, fit, plot, compare, export, tagger, imagenet, inception):
     main.add_command(_command)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from animegen.files import replacing
 from animegen.images.sets import FIT
@@ -21,6 +20,7 @@ from animegen.quality.extractors import CARD_KEY
 from animegen.runtime import Session
 from train.errors import ExportError
 from train.export import onnx_graph
+from train.extractors.resize import resize_before
 from train.extractors.tagger import training
 from train.extractors.tagger.network import RESIZE, SIZE, ServedTagger, Tagger
 from train.extractors.tagger.pictures import read_tagged
@@ -110,32 +110,8 @@ def build(tagger: Tagger) -> onnx.ModelProto:
     example = torch.zeros(2, 3, SIZE, SIZE)
     model = onnx_graph.trace(graph, example, "tagger", ["pixels"], ["features", "tags"], {0: "batch"})
     onnx_graph.halve(model)
-    _resize_before(model)
+    resize_before(model, SIZE)
     return model
-
-
-def _resize_before(model: onnx.ModelProto) -> None:
-    """Let the graph take uint8 images of any size. ONNX's own Resize: torch's exporter has no antialiased one."""
-    resize = [
-        helper.make_node("Cast", ["images"], ["levels"], to=TensorProto.FLOAT),
-        helper.make_node(
-            "Resize",
-            ["levels", "", "", "size"],
-            ["pixels"],
-            mode="linear",
-            antialias=1,
-            axes=[2, 3],
-            coordinate_transformation_mode="half_pixel",
-        ),
-    ]
-    nodes = [*resize, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.append(numpy_helper.from_array(np.array([SIZE, SIZE], np.int64), "size"))
-    del model.graph.input[:]
-    model.graph.input.append(
-        helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 3, "height", "width"])
-    )
 
 
 def prove(model: onnx.ModelProto, tagger: Tagger, images: Images) -> dict[str, Any]:

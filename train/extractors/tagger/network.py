@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from train.extractors.resize import rule
+
 SIZE = 64  # pixels a side that the convolutions see: the faces' own size
-RESIZE = f"bilinear to {SIZE}×{SIZE}, antialiased, half-pixel centres, in the graph; none at {SIZE}×{SIZE}"
+RESIZE = rule(SIZE)
 WIDTHS = (32, 64, 128, 256)  # channels at 32², 16², 8² and 4² pixels
 _STEM = 16
 _STILL = 1e-4  # a deviation below which a feature tells nothing: dividing by it would only amplify rounding
