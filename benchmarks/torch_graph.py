@@ -72,5 +72,5 @@ def _apply(kind: str, arguments: list[Any], attributes: dict[str, Any]) -> Tenso
     if kind == "Unsqueeze":
         return torch.as_tensor(arguments[0])[..., None, None]
     if kind == "Cast" and attributes["to"] == onnx.TensorProto.UINT8:
-        return arguments[0].to(torch.uint8)  # type: ignore[no-any-return]
+        return torch.as_tensor(arguments[0]).to(torch.uint8)
     raise ValueError(f"the graph has the operator {kind}, which TorchGraph doesn't know")
