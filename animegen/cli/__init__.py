@@ -22,6 +22,7 @@ from animegen.cli.serve import serve
 from animegen.cli.sheet import sheet
 from animegen.cli.stats import stats
 from animegen.cli.walk import walk
+from animegen.cli.web import web
 
 
 @click.group(cls=ErrorLineGroup, context_settings={**CONTEXT, "auto_envvar_prefix": "ANIMEGEN"})
@@ -43,7 +44,7 @@ COMMANDS = (
     *(fid, evaluate, stats),  # measure them
     *(info, models, doctor, bench),  # tell what is there, and how fast
     serve,  # answers others
-    export_triton,  # takes a model elsewhere
+    *(web, export_triton),  # take models elsewhere
 )
 for command in COMMANDS:
     main.add_command(command)

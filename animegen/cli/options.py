@@ -184,6 +184,21 @@ def graph_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return apply(MODEL, _foreign_options)(with_options)
 
 
+def graphs_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """As `graph_options`, with `--model` once for each of several; the command gets a list."""
+
+    @functools.wraps(command)
+    def with_options(*args: Any, models: tuple[str, ...], **kwargs: Any) -> Any:
+        overrides = _overrides(kwargs)
+        options = [ModelOptions(model, "cpu", None, 1, overrides, {}) for model in models]
+        return command(*args, options=options, **kwargs)
+
+    several = click.option(
+        "--model", "models", multiple=True, default=[DEFAULT], help="As of sample; once for each of several."
+    )
+    return apply(several, _foreign_options)(with_options)
+
+
 truncation_option = click.option(
     "--truncation",
     type=Finite(0, 1),

@@ -1,6 +1,6 @@
 // An endless GIF: 256 colours of each frame's own, found by median cut and a round of k-means, and LZW.
 
-import { enlarge } from "./pixels.js";
+import { enlarge, opaque } from "./pixels.js";
 import { ascii, plain } from "./png.js";
 
 const COLOURS = 256;
@@ -9,7 +9,7 @@ const ROUNDS = 1; // of k-means: a second takes a third of the time and is not s
 /**
  * The file of some frames, all of one size.
  *
- * @param {object[]} frames pictures as in pixels.js, of 3 channels
+ * @param {object[]} frames pictures as in pixels.js
  * @param {{fps: number, scale?: number, metadata?: object}} options `scale` makes each pixel a square
  */
 export function gif(frames, { fps, scale = 1, metadata }) {
@@ -18,15 +18,21 @@ export function gif(frames, { fps, scale = 1, metadata }) {
   const parts = [ascii("GIF89a"), words(width, height), [0, 0, 0], [0x21, 0xff, 11], ascii("NETSCAPE2.0"), [3, 1, 0, 0, 0]];
   if (metadata) parts.push([0x21, 0xfe], ...blocks(ascii(plain(metadata))));
   const end = (k) => Math.floor((k * 100) / fps + 0.5); // a GIF counts hundredths: the error of one frame is the next's
+  const made = new Map(); // by frame: the same one may come again
   frames.forEach((frame, k) => {
-    const { palette, indices } = quantized(frame);
+    if (!made.has(frame)) made.set(frame, encoded(frame, scale));
     parts.push([0x21, 0xf9, 4, 0], words(end(k + 1) - end(k)), [0, 0]);
-    parts.push([0x2c], words(0, 0, width, height), [0x87], palette, [8]);
-    const small = { width: frame.width, height: frame.height, channels: 1, data: indices };
-    parts.push(...blocks(packed(enlarge(small, scale).data)));
+    parts.push([0x2c], words(0, 0, width, height), [0x87], ...made.get(frame));
   });
   parts.push([0x3b]);
   return new Blob(parts.map((part) => Uint8Array.from(part)), { type: "image/gif" });
+}
+
+/** A frame's palette and its pixels, as the file has them. */
+function encoded(frame, scale) {
+  const { palette, indices } = quantized(frame);
+  const small = { width: frame.width, height: frame.height, channels: 1, data: indices };
+  return [palette, [8], ...blocks(packed(enlarge(small, scale).data))];
 }
 
 function words(...numbers) {
@@ -43,12 +49,12 @@ function blocks(data) {
 }
 
 /** A frame's palette, 3 bytes a colour, and the place of each pixel in it. */
-export function quantized({ data, channels }) {
+export function quantized(picture) {
+  const data = opaque(picture); // RGBA, on white
   const counts = new Map();
-  const colours = new Uint32Array(data.length / channels);
+  const colours = new Uint32Array(data.length / 4);
   for (let k = 0; k < colours.length; k++) {
-    const at = k * channels;
-    colours[k] = (data[at] << 16) | (data[at + 1 < data.length && channels > 1 ? at + 1 : at] << 8) | data[channels > 1 ? at + 2 : at];
+    colours[k] = (data[4 * k] << 16) | (data[4 * k + 1] << 8) | data[4 * k + 2];
     counts.set(colours[k], (counts.get(colours[k]) ?? 0) + 1);
   }
   const points = [...counts].map(([colour, count]) => [colour >> 16, (colour >> 8) & 255, colour & 255, count]);

@@ -1,9 +1,10 @@
 // A face is a point: a seed, brought towards other seeds and then moved along directions, as Generator.point has it.
-// A point is {seed, toward: [[seed, share], …], moves: {direction: length}, labels, truncation}, all but the seed optional.
+// A point is {seed, toward: [[seed, share], …], mode, moves: {direction: length}, labels, truncation}, all but the seed
+// optional; `mode` is slerp or lerp, between seeds.
 
-import { EngineError } from "./engine-error.js";
-import { blend, blendedLoop, labelsOf } from "./label-law.js";
-import { interpolate, latent, loop, slerp, steady, thereAndBack, truncate } from "./latents.js";
+import { EngineError } from "../engine-error.js";
+import { blend, blendedLoop, labelsOf } from "../label-law.js";
+import { interpolate, latent, lerp, loop, slerp, steady, thereAndBack, truncate } from "../latents.js";
 
 /**
  * Where a point's image is made from: {z: Float32Array [z_dim], y: Float32Array [L]}.
@@ -11,7 +12,8 @@ import { interpolate, latent, loop, slerp, steady, thereAndBack, truncate } from
  * @param {{z_dim: number, labels: object[], vectors: number[][]}} model of config.json
  */
 export function place({ z_dim: zDim, labels: groups, vectors = [] }, point) {
-  const { seed, toward = [], moves = {}, labels = {}, truncation = 1 } = point;
+  const { seed, toward = [], mode = "slerp", moves = {}, labels = {}, truncation = 1 } = point;
+  const way = mode === "lerp" ? lerp : slerp;
   const own = (one) => ({
     z: truncate(latent(checked(one), zDim), truncation),
     y: labelsOf(one, zDim, groups, labels ?? {}),
@@ -21,7 +23,7 @@ export function place({ z_dim: zDim, labels: groups, vectors = [] }, point) {
   for (const [other, share] of toward) {
     if (!(share >= 0 && share <= 1)) throw wrong(`the share of seed ${other} is ${share} and must be from 0 to 1`);
     const there = own(other);
-    z = slerp(z, there.z, Number(share));
+    z = way(z, there.z, Number(share));
     y = blend(y, there.y, Number(share));
   }
   for (const [direction, amount] of Object.entries(moves ?? {})) {

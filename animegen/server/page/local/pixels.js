@@ -1,6 +1,8 @@
 // Pictures as plain pixels: {width, height, channels, data}, data a Uint8Array by rows, channels last (1, 3 or 4).
 
 const GAP = 2; // pixels between the images of a grid, as animegen/images/stills.py has it
+const CAPTION = 12; // height of a caption's strip
+const DIGITS = [31599, 11415, 29671, 29647, 23497, 31183, 31215, 29257, 31727, 31695]; // 5 rows of 3 bits
 
 /** Each pixel as a square of scale × scale. */
 export function enlarge({ width, height, channels, data }, scale) {
@@ -18,25 +20,38 @@ export function enlarge({ width, height, channels, data }, scale) {
   return { width: wide, height: height * scale, channels, data: large };
 }
 
-/** Images of one size row by row as one picture, on white, with a small gap between them. */
-export function grid(images, columns = Math.ceil(Math.sqrt(images.length))) {
+/**
+ * Images of one size row by row as one picture, on white, with a small gap between them; under each its caption, a number.
+ */
+export function grid(images, columns = Math.ceil(Math.sqrt(images.length)), captions = null) {
   const [{ width, height, channels }] = images;
   const across = Math.min(columns, images.length);
-  const sheet = {
-    width: across * (width + GAP) - GAP,
-    height: Math.ceil(images.length / across) * (height + GAP) - GAP,
-    channels,
-  };
+  const cell = height + (captions ? CAPTION : 0) + GAP;
+  const sheet = { width: across * (width + GAP) - GAP, height: Math.ceil(images.length / across) * cell - GAP, channels };
   sheet.data = new Uint8Array(sheet.width * sheet.height * channels).fill(255);
   images.forEach((image, k) => {
     const left = (k % across) * (width + GAP);
-    const top = Math.floor(k / across) * (height + GAP);
+    const top = Math.floor(k / across) * cell;
     for (let y = 0; y < height; y++) {
       const row = image.data.subarray(y * width * channels, (y + 1) * width * channels);
       sheet.data.set(row, ((top + y) * sheet.width + left) * channels);
     }
+    if (captions) write(sheet, String(captions[k]), left, top + height + 3, width);
   });
   return sheet;
+}
+
+/** A number in black, in the middle of a place of that width; what is wider is cut off. */
+function write({ width, channels, data }, text, left, top, place) {
+  const start = Math.max(0, Math.floor((place - text.length * 4 + 1) / 2));
+  [...text].forEach((digit, k) => {
+    for (let bit = 0; bit < 15; bit++) {
+      const x = start + k * 4 + (bit % 3);
+      if (x >= place || !((DIGITS[digit] >> (14 - bit)) & 1)) continue;
+      const at = ((top + Math.floor(bit / 3)) * width + left + x) * channels;
+      data.fill(0, at, at + Math.min(channels, 3));
+    }
+  });
 }
 
 /** RGBA as a canvas takes it, on white: Uint8ClampedArray. */

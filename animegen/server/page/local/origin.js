@@ -1,0 +1,51 @@
+// What a saved file says of itself: the command that makes it again, as animegen/cli/origin.py writes it.
+
+/** The record of a job, which `animegen info FILE` prints with its command line; null where no command makes the same. */
+export function origin(version, { name, sha256 }, job) {
+  const made = command(job);
+  return made && { software: `animegen ${version}`, model: name, model_sha256: sha256, command: made[0], options: made[1] };
+}
+
+function command({ kind, scale = 1, fps, truncation = 1, labels, ...job }) {
+  const label = texts(labels);
+  switch (kind) {
+    case "image": {
+      const { seed, toward = [], mode = "slerp", moves = {} } = job.point;
+      const options = {
+        seed,
+        toward: toward.map((pair) => pair.join(":")),
+        mode,
+        move: Object.entries(moves).map((pair) => pair.join(":")),
+        truncation: job.point.truncation ?? 1,
+        label: texts(job.point.labels),
+      };
+      return ["image", { ...options, scale }];
+    }
+    case "grid": {
+      const rows = Math.ceil(job.seeds.length / (job.columns ?? 1));
+      const size = job.columns ? { grid: `${job.columns}x${rows}` } : {};
+      return scale === 1 ? ["sample", { seeds: job.seeds.join(","), ...size, labels: job.captions === true, truncation, label }] : null;
+    }
+    case "strip": {
+      const { seed, toward = [], moves = {} } = job.point;
+      if (scale > 1 || toward.length || Object.keys(moves).length) return null;
+      const which = job.direction === null ? { all: true } : { direction: job.direction };
+      return ["edit", { seed, ...which, range: job.range.join(":"), steps: job.steps, truncation, label }];
+    }
+    case "morph":
+      if (typeof job.a === "object" || typeof job.b === "object") return null;
+      return ["interpolate", { "seed-a": [job.a], "seed-b": [job.b], steps: job.steps, mode: job.mode ?? "slerp", fps, truncation, label, scale }];
+    case "walk":
+      return ["walk", { seeds: job.seeds.join(","), frames: job.frames, fps, truncation, label, scale }];
+    default:
+      return null;
+  }
+}
+
+/** Labels as the command takes them: hair=blue, or a mix eyes=green:0.7+blue:0.3. */
+function texts(labels) {
+  return Object.entries(labels ?? {}).map(([group, label]) => {
+    const mix = typeof label === "object" ? Object.entries(label).map((pair) => pair.join(":")).join("+") : label;
+    return `${group}=${mix}`;
+  });
+}
