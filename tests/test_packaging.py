@@ -69,10 +69,11 @@ def test_the_wheel_names_both_licences_and_only_the_extras_of_users(wheel: Path)
     with zipfile.ZipFile(wheel) as archive:
         metadata: Message = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
         texts = {name: archive.read(f"{folder}/licenses/{name}") for name in LICENCES}
-    assert metadata["License-Expression"] == "MIT AND LicenseRef-animegen-models"
+    assert metadata["License-Expression"] == "MIT AND LicenseRef-animegen-models AND Apache-2.0"
     assert metadata.get_all("License-File") == LICENCES
     assert texts == {name: (ROOT / name).read_bytes() for name in LICENCES}
     assert b"LicenseRef-animegen-models" in texts["models/LICENSE"]
+    assert b"Apache License\n                           Version 2.0" in texts["models/LICENSE"]
     assert not [value for value in metadata.get_all("Classifier", []) if value.startswith("License ::")]
     assert sorted(metadata.get_all("Provides-Extra", [])) == ["cpu", "fetch", "gpu", "mp4"]
 
