@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from fastapi import Request, Response
+from fastapi import Request
 
-from animegen.server.encoders import MEDIA_TYPES, stamp
+from animegen.server.encoders import stamp
 from animegen.server.models import Served
 from animegen.server.problems import Problem
 
@@ -20,7 +20,7 @@ class Keeping:
 
     A picture is a function of the model, the address and the versions of what draws and encodes it, so its ETag is a
     hash of these and known before the picture is made. An address with the right `v` names the model's file as well:
-    what it stands for never changes.
+    what it stands for never changes. `private` is for a server with a token: what it answers one is not for all.
     """
 
     def __init__(self, *, private: bool) -> None:
@@ -33,32 +33,23 @@ class Keeping:
         Raises:
             Problem: 404, as `v` is another model file's.
         """
-        sha256 = served.generator.sha256
-        if v is not None and v != sha256[:VERSION_DIGITS]:
-            raise Problem(
-                404, f"v is {v[:64]!r}, and {served.name} has {sha256[:VERSION_DIGITS]} here: leave v out or ask anew"
-            )
+        own = served.sha256[:VERSION_DIGITS]
+        if v is not None and v != own:
+            raise Problem(404, f"v is {v!r}, and {served.name} has {own} here: leave v out or read /v1/models anew")
         scope = request.scope
-        named = f"{self._stamp}\n{sha256}\n{served.generator.device}\n{scope['path']}\n".encode()
+        named = f"{self._stamp}\n{served.sha256}\n{served.generator.device}\n{scope['path']}\n".encode()
         tag = blake2b(named + scope["query_string"], digest_size=16).hexdigest()
         age = _AN_HOUR if v is None else _FOR_EVER
         return {"etag": f'"{tag}"', "cache-control": f"{self._whose}, {age}"}
 
 
-def has_it(request: Request, headers: dict[str, str]) -> bool:
-    """Whether the client says that it has this very picture (RFC 9110, 13.1.2: a list of weakly compared tags, or *)."""
-    asked = request.headers.get("if-none-match")
-    if asked is None:
+def has_it(request: Request, etag: str) -> bool:
+    """Whether the client says that it has this very picture: in a list of tags, weakly compared, or by *.
+
+    RFC 9110, section 13.1.2.
+    """
+    given = request.headers.getlist("if-none-match")
+    if not given:
         return False
-    tags = {part.strip().removeprefix("W/") for part in asked.split(",")}
-    return "*" in tags or headers["etag"] in tags
-
-
-def picture(data: bytes, form: str, headers: dict[str, str]) -> Response:
-    """A picture as a response."""
-    return Response(data, headers=headers, media_type=MEDIA_TYPES[form])
-
-
-def not_modified(headers: dict[str, str]) -> Response:
-    """The answer to a client that has the picture."""
-    return Response(status_code=304, headers=headers)
+    tags = {part.strip().removeprefix("W/") for line in given for part in line.split(",")}
+    return "*" in tags or etag in tags

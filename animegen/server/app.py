@@ -3,77 +3,132 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
+from fastapi.middleware.cors import CORSMiddleware
 
 from animegen import __version__
+from animegen.errors import UsageError
 from animegen.generator import Generator
 from animegen.runtime.chunks import batch_size_for
-from animegen.runtime.machine import available_cpus
-from animegen.server import about, assets, pictures, problems
+from animegen.server import about, animations, assets, pictures, problems, sampling
 from animegen.server.answers import Keeping
 from animegen.server.batcher import Batcher
+from animegen.server.guards import Guard
 from animegen.server.limits import Limits
+from animegen.server.metrics import Measured, Metrics
 from animegen.server.models import Models
-from animegen.server.security import BearerToken, SecurityHeaders
+from animegen.server.security import BearerToken, SecurityHeaders, check_origin, check_token
 from animegen.server.service import Service
+
+_DESCRIPTION = """Pictures by a GAN: a seed names one, and the same address is always the same picture.
+
+Errors are `application/problem+json` (RFC 9457), with a line for people in `detail`."""
 
 
 def create_app(
     generators: Generator | Mapping[str, Generator],
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits | None = None,
     *,
     token: str | None = None,
     cors_origins: Collection[str] = (),
     wait: float = 0.0,
+    v2: bool = False,
 ) -> FastAPI:
-    """An ASGI application that draws with these generators, the first of which is the default."""
-    models = Models(generators)
-    batcher = _batcher(models, limits, wait)
-    service = Service(models, batcher, limits, Keeping(private=token is not None))
+    """An ASGI application that draws with these generators, by name; the first is meant where a request names none.
 
+    It has lanes of its own, which its lifespan starts: whatever runs it must run that. On a CPU there are as many as
+    the generators have threads, on another device there is one.
+
+    Args:
+        generators: they may be used elsewhere meanwhile, and are not closed here.
+        limits: what one request may ask, and how much may wait.
+        token: whoever asks must send it; the page's own files, `/healthz` and `/readyz` are open.
+        cors_origins: the pages of other origins that may ask, such as https://example.org, or * for all.
+        wait: seconds for which an idle lane waits for a fuller batch; it pays only where a call has a fixed cost.
+        v2: speak the Open Inference Protocol too, below /v2, as clients of Triton and KServe do.
+
+    Raises:
+        UsageError: no generator, or a token, an origin or a wait that can't be one.
+    """
+    if not 0 <= wait <= 1:
+        raise UsageError(f"wait is {wait} and must be from 0 to 1 second")
+    service = _service(Models(generators), limits or Limits(), wait, private=token is not None)
+    app = FastAPI(
+        title="animegen",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(service),
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    problems.install(app)
+    page, open_paths = assets.page()
+    routers = [pictures.router(service), animations.router(service), sampling.router(service), about.router(service)]
+    for router in [*routers, assets.docs(), page]:
+        app.include_router(router)
+    # The last one that is added is asked first.
+    app.add_middleware(Guard, limits=service.limits)
+    if token is not None:
+        app.add_middleware(BearerToken, token=check_token(token), open_paths={*open_paths, "/healthz", "/readyz"})
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[check_origin(origin) for origin in cors_origins],
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["ETag", "Retry-After", "Server-Timing"],
+        )
+    if v2:
+        from animegen.server import v2 as protocol
+
+        protocol.install(app, service)
+    app.add_middleware(SecurityHeaders, service=service, shared=bool(cors_origins))
+    app.add_middleware(Measured, metrics=service.metrics)
+    return app
+
+
+def _service(models: Models, limits: Limits, wait: float, *, private: bool) -> Service:
+    sessions = [served.generator.session for served in models]
+
+    def enter() -> None:
+        for session in sessions:
+            session.lanes.enter()
+
+    metrics = Metrics(models)
+    batcher = Batcher(
+        lanes=max(session.lanes.count for session in sessions),
+        batch=max(batch_size_for(session.buckets) for session in sessions),
+        limit=limits.queue,
+        wait=wait,
+        enter=enter,
+        observe=metrics.batch,
+    )
+    metrics.depth(lambda: batcher.waiting)
+    return Service(models, batcher, limits, Keeping(private=private), metrics)
+
+
+def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        batcher.start()
+        service.batcher.start()
         warming = asyncio.create_task(asyncio.to_thread(_warm_up, service))
         try:
             yield
         finally:
-            await warming
-            await batcher.stop()
+            await asyncio.gather(warming, return_exceptions=True)
+            await service.batcher.stop()
+            service.close()
 
-    app = FastAPIOffline(
-        title="animegen", version=__version__, redoc_url=None, lifespan=lifespan, redirect_slashes=False
-    )
-    app.state.service = service
-    problems.install(app)
-    app.include_router(pictures.router(service))
-    app.include_router(about.router(service))
-    page, open_paths = assets.router()
-    app.include_router(page)
-    if token is not None:
-        app.add_middleware(BearerToken, token=token, open_paths={*open_paths, "/healthz", "/readyz"})
-    app.add_middleware(SecurityHeaders, shared=bool(cors_origins))
-    return app
-
-
-def _batcher(models: Models, limits: Limits, wait: float) -> Batcher:
-    """On a CPU as many lanes as there are cores for a session's threads; elsewhere one, with the device's batches."""
-    generators = [served.generator for served in models]
-    on_cpu = all(generator.device == "cpu" for generator in generators)
-    threads = max(generator.threads for generator in generators)
-    return Batcher(
-        lanes=max(1, available_cpus() // threads) if on_cpu else 1,
-        batch=16 if on_cpu else max(batch_size_for(()), 128),
-        limit=limits.queue,
-        wait=wait,
-    )
+    return lifespan
 
 
 def _warm_up(service: Service) -> None:
+    """Run each model once, so that the first request doesn't wait for what a session does at first."""
     for served in service.models:
         served.generator.warm_up()
         served.generator.image(0)

@@ -48,6 +48,12 @@ class Done(Generic[T]):
     model: float
     finish: float
 
+    @property
+    def timing(self) -> str:
+        """The three as the header Server-Timing has them, in milliseconds."""
+        parts = ("queue", self.queue), ("model", self.model), ("encode", self.finish)
+        return ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in parts)
+
 
 class _Entry:
     """A job that waits or is worked on. Its pieces may be in several lanes at once."""
@@ -103,7 +109,8 @@ class Batcher:
         batch: the most images of one.
         limit: the most images that may wait.
         wait: seconds for which an idle lane waits for more images.
-        observe: told of each batch how many images it had and how many wait.
+        enter: called in each lane's thread when it starts.
+        observe: told of each batch whose it was and how many images it had.
     """
 
     def __init__(
@@ -113,14 +120,15 @@ class Batcher:
         batch: int,
         limit: int,
         wait: float = 0.0,
-        observe: Callable[[int], None] = lambda size: None,
+        enter: Callable[[], None] = lambda: None,
+        observe: Callable[[Generator, int], None] = lambda *_: None,
     ) -> None:
         self.lanes, self.batch, self.limit, self.wait, self.observe = lanes, batch, limit, wait, observe
         self.waiting = 0  # images
         self._rate = 100.0  # images a second, lately
         self._queues: dict[int, deque[_Entry]] = {}  # of each generator
         self._work = asyncio.Event()
-        self._threads = ThreadPoolExecutor(lanes, "lane")
+        self._threads = ThreadPoolExecutor(lanes, "lane", enter)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -228,11 +236,12 @@ class Batcher:
             return outcomes + [(entry, error) for entry, _ in pieces]
 
     def _made(self, pieces: list[Piece], z: Latents, y: Labels) -> list[Outcome]:
+        generator = pieces[0][0].job.generator
         began = time.perf_counter()
-        images = pieces[0][0].job.generator(z, y, batch_size=len(z))
+        images = generator(z, y, batch_size=len(z))
         ended = time.perf_counter()
         self._rate += 0.1 * (len(z) / (ended - began) - self._rate)
-        self.observe(len(z))
+        self.observe(generator, len(z))
         outcomes: list[Outcome] = []
         done = 0
         for entry, part in pieces:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from animegen import __version__
 from animegen.images.stills import Images, encode
 
 try:
@@ -25,7 +26,7 @@ MEDIA_TYPES = {
 
 
 def still(image: Images, form: str, metadata: Mapping[str, Any] | None = None) -> bytes:
-    """The bytes of uint8 [H, W, C]. Without metadata a PNG takes 16 µs instead of 640 for 64×64, and is a tenth larger.
+    """The bytes of uint8 [H, W, C]. A PNG of 64×64 without metadata takes 16 µs instead of 300.
 
     fpng writes RGB and RGBA only; of one channel it makes a file that nothing reads.
     """
@@ -34,10 +35,18 @@ def still(image: Images, form: str, metadata: Mapping[str, Any] | None = None) -
     return encode(image, form, metadata=metadata)
 
 
+def engine() -> str:
+    """The installed ONNX Runtime with its version, and its wheel's name if that is not the usual one."""
+    return next((f"{name} {found}" for name in _ENGINES if (found := _version(name))), "onnxruntime")
+
+
 def stamp() -> str:
     """The versions of all that decides on a picture's bytes, which its ETag names."""
-    names = ("animegen", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow", "fpng", "av")
-    return " ".join(f"{name}={_version(name)}" for name in names)
+    parts = [f"{name} {_version(name)}" for name in ("numpy", "pillow", "fpng", "av")]
+    return ", ".join([f"animegen {__version__}", engine(), *parts])
+
+
+_ENGINES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 
 
 def _version(name: str) -> str:

@@ -14,7 +14,8 @@ class Limits:
     Attributes:
         images: of one picture or of one `POST /v1/sample`.
         frames: of one animation.
-        pixels: of one picture, or of all frames of an animation together.
+        pixels: of one picture.
+        frame_pixels: of all frames of an animation together.
         body: bytes of a request's body.
         header: bytes of a request's line and headers together.
         url: bytes of a path with its query.
@@ -22,13 +23,15 @@ class Limits:
         animations: that may wait or be encoded at once; one is encoded at a time.
         seconds: that a request may take before it is given up.
         reading_seconds: that a client may take to send its headers, and again its body.
+        sending_seconds: that a client may take to read what stands in the connection's buffer.
         keep_alive: seconds for which an idle connection is kept.
         connections: open at once.
     """
 
     images: int = 256
     frames: int = 600
-    pixels: int = 2**25
+    pixels: int = 2**24
+    frame_pixels: int = 2**25
     body: int = 2**21
     header: int = 2**14
     url: int = 2**13
@@ -36,6 +39,7 @@ class Limits:
     animations: int = 8
     seconds: float = 30
     reading_seconds: float = 10
+    sending_seconds: float = 120
     keep_alive: float = 75
     connections: int = 2048
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,20 +19,31 @@ class Served:
     name: str
     generator: Generator
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image as an array: height, width and channels."""
+        channels, height, width = self.generator.card.image_shape
+        return height, width, channels
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the model file."""
+        return self.generator.sha256
+
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What /v1/model says: all that a page or another client needs to know of it."""
+        """All that a page or another client needs to know of it."""
         generator, card = self.generator, self.generator.card
         return {
             "name": self.name,
-            "sha256": generator.sha256,
+            "sha256": self.sha256,
             "z_dim": card.z_dim,
             "image_shape": list(card.image_shape),
             "directions": len(card.directions),
             "labels": [{"name": group.name, "classes": list(group.classes)} for group in generator.labels],
             "licence": card.licence,
             "device": generator.device,
-            "megabytes": None,
+            "megabytes": round(generator.session.nbytes / 1e6, 1),
             "card": {key: value for key, value in card.to_json().items() if key != "directions"},
         }
 
@@ -48,7 +59,7 @@ class Models:
         self._served = {name: Served(name, generator) for name, generator in generators.items()}
         self.default = next(iter(self._served.values()))
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Served]:
         return iter(self._served.values())
 
     def choose(self, name: str | None) -> Served:

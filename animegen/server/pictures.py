@@ -1,67 +1,200 @@
-"""The routes that draw pictures."""
+"""The routes of stills."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+import numpy as np
+from fastapi import APIRouter, Path, Request, Response
 
-from animegen.images.stills import Images, enlarge
-from animegen.labels import read_labels
-from animegen.points import read_moves, read_toward
-from animegen.seeds import LARGEST
-from animegen.server import encoders
-from animegen.server.answers import has_it, not_modified, picture
-from animegen.server.batcher import Job
+from animegen.errors import UsageError
+from animegen.images.sinks import picture_name
+from animegen.images.stills import LABEL, columns_for, grid, grid_shape, table
+from animegen.labels import Labels, Wanted, sheet_cells
+from animegen.latents import Latents
+from animegen.points import FARTHEST, read_moves, read_toward
+from animegen.seeds import LARGEST, Seeds
+from animegen.server.asked import labels_of, seeds_of
+from animegen.server.drawing import Drawing, still
+from animegen.server.limits import Limits
+from animegen.server.models import Served
+from animegen.server.queries import EditQuery, GridQuery, ImageQuery, PictureQuery, SheetQuery, read
+from animegen.server.records import file_name, record
+from animegen.server.routes import get_picture
 from animegen.server.service import Service
 
+STILLS = ("png", "webp", "jpg")
 Still = Literal["png", "webp", "jpg"]
-Model = Annotated[str | None, Query(description="The model's name; the first one's without it.")]
-Version = Annotated[str | None, Query(description="The first 12 digits of the model file's sha256.")]
-Truncation = Annotated[float, Query(ge=0, le=1, description="ψ: less than 1 gives shorter latents.")]
-LabelTexts = Annotated[list[str], Query(description="GROUP=CLASS, once for each group.")]
-Toward = Annotated[list[str], Query(description="SEED:SHARE, one after another.")]
-Move = Annotated[list[str], Query(description="DIRECTION:LENGTH, once for each.")]
-Scale = Annotated[int, Query(ge=1, le=16, description="A square of so many pixels for each.")]
+Seed = Annotated[int, Path(ge=0, le=LARGEST)]
 
 
 def router(service: Service) -> APIRouter:
-    """The routes of one application."""
-    routes = APIRouter()
+    """The routes of one application; that of single images stands first, as it is asked most."""
+    routes, choose, limits = APIRouter(), service.models.choose, service.limits
 
-    @routes.api_route("/v1/images/{seed}.{form}", methods=["GET", "HEAD"], response_class=Response)
-    async def image(
-        request: Request,
-        seed: Annotated[int, Path(ge=0, le=LARGEST)],
-        form: Still,
-        toward: Toward = [],  # noqa: B006
-        move: Move = [],  # noqa: B006
-        label: LabelTexts = [],  # noqa: B006
-        truncation: Truncation = 1.0,
-        scale: Scale = 1,
-        model: Model = None,
-        v: Version = None,
-        download: bool = False,
-    ) -> Response:
-        served = service.models.choose(model)
-        headers = service.keeping.headers(request, served, v)
-        generator = served.generator
-        labels = read_labels(label, generator.labels)
-        shares, moves = read_toward(toward), read_moves(move)
-        z, y = generator.point(seed, toward=shares, moves=moves, labels=labels, truncation=truncation)
-        if has_it(request, headers):
-            return not_modified(headers)
+    @get_picture(routes, "/v1/images/{seed}.{form}", ImageQuery, STILLS, "One image")
+    async def image(request: Request, seed: Seed, form: Still) -> Response:
+        query = read(ImageQuery, request)
+        drawing = draw_image(choose(query.model), form, query, limits, seed)
+        return await drawing.answer(service, request, query)
 
-        def finish(images: Images) -> bytes:
-            return encoders.still(enlarge(images[0], scale), form)
+    @get_picture(routes, "/v1/grid.{form}", GridQuery, STILLS, "A grid of images")
+    async def images(request: Request, form: Still) -> Response:
+        query = read(GridQuery, request)
+        return await draw_grid(choose(query.model), form, query, limits).answer(service, request, query)
 
-        done = await service.run(Job(generator, 1, lambda: (z[None], y[None]), finish), request)
-        return picture(done.result, form, headers | timing(done))
+    @get_picture(routes, "/v1/edit.{form}", EditQuery, STILLS, "An image moved along directions")
+    async def edit(request: Request, form: Still) -> Response:
+        query = read(EditQuery, request)
+        return await draw_edit(choose(query.model), form, query, limits).answer(service, request, query)
+
+    @get_picture(routes, "/v1/sheet.{form}", SheetQuery, STILLS, "A face in all classes of groups of labels")
+    async def sheet(request: Request, form: Still) -> Response:
+        query = read(SheetQuery, request)
+        return await draw_sheet(choose(query.model), form, query, limits).answer(service, request, query)
 
     return routes
 
 
-def timing(done: Any) -> dict[str, str]:
-    """Where the time went, in milliseconds."""
-    parts = ("queue", done.queue), ("model", done.model), ("encode", done.finish)
-    return {"server-timing": ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in parts)}
+def draw_image(served: Served, form: str, query: ImageQuery, limits: Limits, seed: int) -> Drawing:
+    """One image."""
+    labels = labels_of(served, query.label)
+    z, y = _point(served, query, seed, labels)
+    return still(
+        served,
+        form,
+        query,
+        limits,
+        size=1,
+        shape=served.shape,
+        points=lambda: (z[None], y[None]),
+        compose=lambda images: images[0],
+        record=lambda: record(served, "image", query, seed=seed),
+        name=file_name(picture_name(seed, "")[:-1], labels),
+    )
+
+
+def draw_grid(served: Served, form: str, query: GridQuery, limits: Limits) -> Drawing:
+    """A grid of images."""
+    generator, labels = served.generator, labels_of(served, query.label)
+    named = seeds_of(query, query.n, 64, limits.images)
+    seeds = list(named)
+    columns = query.columns or columns_for(len(seeds))
+    return still(
+        served,
+        form,
+        query,
+        limits,
+        size=len(seeds),
+        shape=grid_shape(len(seeds), columns, served.shape, labels=query.captions),
+        points=lambda: (
+            generator.latents(seeds, truncation=query.truncation),
+            generator.label_vectors(seeds, labels),
+        ),
+        compose=lambda images: grid(images, columns, seeds if query.captions else None),
+        record=lambda: record(
+            served,
+            "sample",
+            query,
+            **_by_seeds(query, named),
+            columns=None,
+            captions=None,
+            grid=f"{columns}x{math.ceil(len(seeds) / columns)}",
+            labels=query.captions or None,
+        ),
+        name=file_name("grid", labels),
+    )
+
+
+def draw_edit(served: Served, form: str, query: EditQuery, limits: Limits) -> Drawing:
+    """One image moved along one direction, or along each in a row of its own."""
+    generator, labels = served.generator, labels_of(served, query.label)
+    vectors = generator.card.directions
+    if not vectors:
+        raise UsageError(f"{served.name} has no directions to edit along: export it again with this version")
+    if query.direction is not None:
+        if query.direction >= len(vectors):
+            raise UsageError(f"direction is {query.direction} and must be from 0 to {len(vectors) - 1}")
+        vectors = vectors[query.direction : query.direction + 1]
+    first, last = map(float, query.span.split(":"))
+    if max(abs(first), abs(last)) > FARTHEST:
+        raise UsageError(f"range is {query.span} and must be from {-FARTHEST} to {FARTHEST}")
+    size = len(vectors) * query.steps
+    z, y = _point(served, query, query.seed, labels)
+
+    def points() -> tuple[Latents, Labels]:
+        amounts = np.linspace(first, last, query.steps).astype(np.float32)
+        moves = np.concatenate([np.outer(amounts, vector) for vector in np.array(vectors, np.float32)])
+        return z + moves, np.repeat(y[None], size, axis=0)
+
+    return still(
+        served,
+        form,
+        query,
+        limits,
+        size=size,
+        shape=grid_shape(size, query.steps, served.shape),
+        points=points,
+        compose=lambda images: grid(images, query.steps),
+        record=lambda: record(
+            served,
+            "edit",
+            query,
+            **_enlarged(query),
+            seed=query.seed,
+            steps=query.steps,
+            all=True if query.direction is None else None,
+        ),
+        name=file_name(f"edit-{query.seed}", labels),
+    )
+
+
+def draw_sheet(served: Served, form: str, query: SheetQuery, limits: Limits) -> Drawing:
+    """One face in all classes of two groups of labels, or several in those of one."""
+    generator, labels = served.generator, labels_of(served, query.label)
+    named = seeds_of(query, query.n, 8 if query.columns is None else 1, limits.images)
+    seeds = list(named)
+    cells = sheet_cells(seeds, query.rows, query.columns, generator.labels, labels, model=generator.card.name)
+    classes = {group.name: group.classes for group in generator.labels}
+    heads = list(map(str, seeds)) if query.columns is None else list(classes[query.columns])
+    names = classes[query.rows]
+    height, width, _ = grid_shape(len(cells), len(heads), served.shape)
+    margin = LABEL * max(map(len, names))  # the names of the rows: no letter is wider than high
+    seeds_of_cells = [seed for seed, _ in cells]
+    return still(
+        served,
+        form,
+        query,
+        limits,
+        size=len(cells),
+        shape=(height + LABEL, width + margin),
+        points=lambda: (
+            generator.latents(seeds_of_cells, truncation=query.truncation),
+            generator.label_vectors(seeds_of_cells, [wanted for _, wanted in cells]),
+        ),
+        compose=lambda images: table(images, names, heads),
+        record=lambda: record(served, "sheet", query, **_by_seeds(query, named)),
+        name=file_name(f"sheet-{query.rows}", labels),
+    )
+
+
+def _point(served: Served, query: ImageQuery, seed: int, labels: Wanted) -> tuple[Latents, Labels]:
+    """Where the query's image lies: float32 [z_dim] and [L]."""
+    return served.generator.point(
+        seed,
+        toward=read_toward(query.toward),
+        moves=read_moves(query.move),
+        labels=labels,
+        mode=query.mode,
+        truncation=query.truncation,
+    )
+
+
+def _enlarged(query: PictureQuery) -> dict[str, Any]:
+    """Of a picture that the command line doesn't enlarge: a word that is no option, so that no command is told."""
+    return {"scale": None, "enlarged": query.scale if query.scale > 1 else None}
+
+
+def _by_seeds(query: PictureQuery, seeds: Seeds) -> dict[str, Any]:
+    return {**_enlarged(query), "seeds": str(seeds), "seed": None, "n": None}

@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from animegen.errors import UsageError
 from animegen.server.problems import answer
+
+if TYPE_CHECKING:
+    from animegen.server.service import Service
 
 COOKIE = "animegen-token"  # which the page sets, as an <img> can send no header
 
 # WebAssembly is compiled in the page's worker; blob: and data: are what the page makes itself.
-_PAGE = (
+_CSP = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; img-src 'self' blob: data:; "
     "media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 # COOP and COEP make a page cross-origin isolated, without which WebAssembly has no threads.
 _HEADERS = {
-    "Content-Security-Policy": _PAGE,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-embedder-policy": "require-corp",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+_CLOSE = (b"connection", b"close")
 
 
 class SecurityHeaders:
-    """Adds the headers to each answer that doesn't have them."""
+    """Adds the headers to each answer; and once the server closes, that its connection is closed."""
 
-    def __init__(self, app: ASGIApp, *, shared: bool = False) -> None:
-        self.app = app
-        policy = "cross-origin" if shared else "same-origin"
-        headers = {**_HEADERS, "Cross-Origin-Resource-Policy": policy}
-        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        self._csp, self._others = self._headers[:1], self._headers[1:]
+    def __init__(self, app: ASGIApp, *, service: Service, shared: bool) -> None:
+        self.app, self._service = app, service
+        headers = {**_HEADERS, "cross-origin-resource-policy": "cross-origin" if shared else "same-origin"}
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._csp = (b"content-security-policy", _CSP.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,9 +50,12 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = message["headers"]
-                has_csp = any(name == b"content-security-policy" for name, _ in own)
-                message["headers"] = [*own, *(self._others if has_csp else self._headers)]
+                headers = [*message["headers"], *self._headers]
+                if not any(name == self._csp[0] for name, _ in headers):
+                    headers.append(self._csp)
+                if self._service.closing:
+                    headers.append(_CLOSE)
+                message["headers"] = headers
             await send(message)
 
         await self.app(scope, receive, with_headers)
@@ -64,7 +71,7 @@ class BearerToken:
         self.app, self._token, self._open = app, token.encode(), frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._open or self._has_token(Headers(scope=scope)):
+        if scope["type"] != "http" or scope["path"] in self._open or self._has_token(scope):
             await self.app(scope, receive, send)
             return
         refusal = answer(
@@ -74,16 +81,39 @@ class BearerToken:
         )
         await refusal(scope, receive, send)
 
-    def _has_token(self, headers: Headers) -> bool:
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        sent = [given.strip()] if kind.lower() == "bearer" else _cookies(headers)
-        # Bytes, as compare_digest takes only ASCII texts; all are compared, whatever the first says.
-        return any([hmac.compare_digest(one.encode("utf-8", "surrogateescape"), self._token) for one in sent])
+    def _has_token(self, scope: Scope) -> bool:
+        sent = []
+        for name, value in scope["headers"]:
+            if name == b"authorization" and value[:7].lower() == b"bearer ":
+                sent.append(value[7:].strip())
+            elif name == b"cookie":
+                sent += _tokens_in(value)
+        # Each is compared, in a time that says nothing of where it differs.
+        return sum(hmac.compare_digest(one, self._token) for one in sent) > 0
 
 
-def _cookies(headers: Headers) -> list[str]:
-    try:
-        jar = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return []
-    return [jar[COOKIE].value] if COOKIE in jar else []
+def _tokens_in(cookies: bytes) -> list[bytes]:
+    pairs = (part.strip().partition(b"=") for part in cookies.split(b";"))
+    return [unquote(value.decode("latin-1")).encode() for name, _, value in pairs if name == COOKIE.encode()]
+
+
+def check_token(token: str) -> str:
+    """A token that headers can carry.
+
+    Raises:
+        UsageError: it is shorter than 8 signs, or has others than the visible ones of ASCII.
+    """
+    if not re.fullmatch(r"[!-~]{8,1000}", token):
+        raise UsageError("the token must have 8 or more visible ASCII signs: make one with openssl rand -hex 16")
+    return token
+
+
+def check_origin(origin: str) -> str:
+    """An origin as browsers name it, or * for all.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not re.fullmatch(r"\*|https?://[^/?#\s]+", origin):
+        raise UsageError(f"the origin is {origin!r} and must be such as https://example.org, without a path, or *")
+    return origin

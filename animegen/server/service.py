@@ -1,63 +1,111 @@
-"""What the routes of one application share."""
+"""What the routes of one application share, and how they get something drawn."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
+from starlette.types import Receive
 
+from animegen.images.stills import Images
 from animegen.server.answers import Keeping
 from animegen.server.batcher import Batcher, Done, Job
 from animegen.server.limits import Limits
+from animegen.server.metrics import Metrics
 from animegen.server.models import Models
 from animegen.server.problems import GONE, Busy, Problem
 
 T = TypeVar("T")
-_WATCHED_AFTER = 0.25  # seconds: until then a request is answered sooner than a watch over its client pays
+_WATCHED_AFTER = 0.25  # seconds: who is answered sooner would not have been worth the watch over his connection
 
 
 @dataclass
 class Service:
-    """The models, the batcher and the rules; `ready` and `draining` are what /readyz tells."""
+    """The models, the lanes and the rules.
+
+    Attributes:
+        ready: whether the models are warm.
+        draining: whether the server is about to stop; requests are answered as ever.
+        closing: whether each connection is told that it is closed after its answer.
+    """
 
     models: Models
     batcher: Batcher
     limits: Limits
     keeping: Keeping
-    ready: bool = field(default=False)
-    draining: bool = field(default=False)
+    metrics: Metrics
+    ready: bool = False
+    draining: bool = False
+    closing: bool = False
+    _encoder: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "encoder"))
+    _encoding: int = 0
 
-    async def run(self, job: Job[T], request: Request) -> Done[T]:
+    async def run(self, job: Job[T], request: Request, *, apart: bool = False) -> Done[T]:
         """The result of a job, unless its client leaves before that.
+
+        `apart` is for what takes long to finish: it is not done in the lanes, but one at a time beside them.
 
         Raises:
             Busy: too much waits already, or it took too long.
             Problem: the client has gone.
         """
-        future = self.batcher.submit(job)
+        if apart:
+            return await self._apart(job, request)
+        done = await self._watched(self.batcher.submit(job), request)
+        self.metrics.drawn(job.generator, job.size, done.queue)
+        return done
+
+    async def _apart(self, job: Job[T], request: Request) -> Done[T]:
+        if self._encoding >= self.limits.animations:
+            raise Busy(f"{self._encoding} animations or large pictures are made already: ask again", seconds=5)
+        self._encoding += 1
+        try:
+            drawn = await self.run(Job(job.generator, job.size, job.points, _themselves), request)
+            began = time.perf_counter()
+            loop = asyncio.get_running_loop()
+            encoded = loop.run_in_executor(self._encoder, job.finish, drawn.result)
+            result = await self._watched(encoded, request)
+            return Done(result, drawn.queue, drawn.model, time.perf_counter() - began)
+        finally:
+            self._encoding -= 1
+
+    async def _watched(self, future: asyncio.Future[T], request: Request) -> T:
+        """The result of a future, which is cancelled if the client leaves or the time is over."""
         try:
             await asyncio.wait([future], timeout=_WATCHED_AFTER)
             if not future.done():
-                await self._watched(future, request)
+                await self._outlast(future, request)
             return future.result()
         finally:
             future.cancel()
 
-    async def _watched(self, future: asyncio.Future[Done[T]], request: Request) -> None:
-        gone = asyncio.create_task(_gone(request))
+    async def _outlast(self, future: asyncio.Future[T], request: Request) -> None:
+        gone: asyncio.Task[Any] = asyncio.create_task(_gone(request.receive))
         try:
-            await asyncio.wait([future, gone], timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
-            if gone.done() and not future.done():
+            both: list[asyncio.Future[Any]] = [future, gone]
+            await asyncio.wait(both, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+            if future.done():
+                return
+            if gone.done():
                 raise Problem(GONE, "the client has gone")
+            raise Busy(f"it took longer than {self.limits.seconds:g} seconds: ask for less, or later", seconds=5)
         finally:
             gone.cancel()
-        if not future.done():
-            raise Busy(f"it took longer than {self.limits.seconds:g} seconds: ask for less, or again later", seconds=5)
+
+    def close(self) -> None:
+        """End the encoder's thread; what still waits for it is dropped."""
+        self._encoder.shutdown(cancel_futures=True)
 
 
-async def _gone(request: Request) -> None:
+async def _gone(receive: Receive) -> None:
     """Ends when the client has left."""
-    while (await request.receive())["type"] != "http.disconnect":
+    while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _themselves(images: Images) -> Images:
+    return images
