@@ -1,0 +1,102 @@
+// The same picture by other means: the exact command, curl line and lines of Python.
+
+import { short } from "./points.js";
+import { jobRoute } from "./routes.js";
+import { writeSeeds } from "./seeds.js";
+
+/** [{name, code, note}] of a job, as save.js describes it. */
+export function commands(engine, model, job, file) {
+  const found = [];
+  const command = commandLine(model, job, file);
+  if (command) found.push({ name: "Command", ...command });
+  if (engine.address) found.push({ name: "curl", code: `curl -fo ${quoted(file)} '${new URL(jobRoute(model, job), engine.address)}'` });
+  return [...found, { name: "Python", code: python(model, job, file) }];
+}
+
+// A model that isn't shipped is a file of whoever serves it.
+const modelOf = (model) => (model.shipped === false ? `${model.name}.onnx` : model.name);
+
+const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${String(text).replace(/'/g, `'\\''`)}'`);
+
+const moves = (form) => ["gif", "webp", "mp4"].includes(form);
+
+function commandLine(model, job, file) {
+  const all = ["--model", modelOf(model)];
+  if (job.truncation !== 1) all.push("--truncation", short(job.truncation));
+  for (const [group, label] of Object.entries(job.labels)) all.push("--label", `${group}=${label}`);
+  const line = (...words) => ["animegen", ...words, ...all, "--out", file].map(quoted).join(" ");
+  const scale = job.scale === 1 ? [] : ["--scale", job.scale];
+  const note = job.scale === 1 ? undefined : "At 1×: this command doesn’t enlarge.";
+  if (job.kind === "image") {
+    const { seed, toward, mode, moves: lengths } = job.point;
+    const words = toward.flatMap(([other, share]) => ["--toward", `${other}:${short(share)}`]);
+    if (toward.length && mode === "lerp") words.push("--mode", "lerp");
+    for (const [direction, length] of Object.entries(lengths)) if (length) words.push("--move", `${direction}:${short(length)}`);
+    return { code: line("image", "--seed", seed, ...words, ...scale) };
+  }
+  if (job.kind === "grid") {
+    const rows = Math.ceil(job.seeds.length / job.columns);
+    return { note, code: line("sample", "--seeds", writeSeeds(job.seeds), "--grid", `${job.columns}x${rows}`, ...(job.captions ? ["--labels"] : [])) };
+  }
+  if (job.kind === "strip") {
+    if (job.point.toward.length) return null; // edit takes a seed
+    const which = job.direction === null ? ["--all"] : ["--direction", job.direction];
+    return { note, code: line("edit", "--seed", job.point.seed, ...which, "--range", job.range.join(":"), "--steps", job.steps) };
+  }
+  if (job.kind === "morph") {
+    const words = ["interpolate", "--seed-a", job.a, "--seed-b", job.b, "--steps", job.steps, "--mode", job.mode];
+    return moves(job.form) ? { code: line(...words, "--fps", short(job.fps), ...scale) } : { note, code: line(...words) };
+  }
+  return { code: line("walk", "--seeds", writeSeeds(job.seeds), "--frames", job.frames, "--fps", short(job.fps), ...scale) };
+}
+
+const literal = (value) => JSON.stringify(value);
+
+function python(model, job, file) {
+  const labels = Object.entries(job.labels).map(([group, label]) => `${literal(group)}: ${literal(label)}`);
+  const options = [];
+  if (labels.length) options.push(`labels={${labels.join(", ")}}`);
+  if (job.truncation !== 1) options.push(`truncation=${short(job.truncation)}`);
+  const call = (name, ...words) => `generator.${name}(${[...words, ...options].join(", ")})`;
+  const lines = (imports, inside, after) => [...imports, "", `with Generator.load(${literal(modelOf(model))}) as generator:`, ...inside.map((text) => `    ${text}`), ...after].join("\n");
+  const larger = (what) => (job.scale === 1 ? what : `${what}.repeat(${job.scale}, axis=0).repeat(${job.scale}, axis=1)`);
+  const name = literal(file);
+  const sheet = (columns, more = "") => [`sheet = grid(images, ${columns}${more})`, `save_image(${larger("sheet")}, ${name})`];
+  const motion = `fps=${short(job.fps ?? 1)}${job.scale === 1 ? "" : `, scale=${job.scale}`}`;
+
+  if (job.kind === "image") {
+    const { seed, toward, mode, moves: lengths } = job.point;
+    const words = [seed];
+    if (toward.length) words.push(`toward=[${toward.map(([other, share]) => `(${other}, ${short(share)})`).join(", ")}]`);
+    if (toward.length && mode === "lerp") words.push(`mode="lerp"`);
+    const moved = Object.entries(lengths).filter(([, length]) => length);
+    if (moved.length) words.push(`moves={${moved.map(([direction, length]) => `${direction}: ${short(length)}`).join(", ")}}`);
+    return lines(["from animegen import Generator, save_image"], [`image = ${call("image", ...words)}`], [`save_image(${larger("image")}, ${name})`]);
+  }
+  if (job.kind === "grid") {
+    const seeds = `seeds = Seeds.parse(${literal(writeSeeds(job.seeds))})`;
+    return lines(["from animegen import Generator, Seeds, grid, save_image", "", seeds], [`images = ${call("sample", "seeds=seeds")}`], sheet(job.columns, job.captions ? ", labels=seeds" : ""));
+  }
+  if (job.kind === "strip") {
+    const [least, most] = job.range;
+    const amounts = Array.from({ length: job.steps }, (_, place) => short(least + ((most - least) * place) / (job.steps - 1)));
+    if (!job.point.toward.length) {
+      const which = job.direction === null ? "None" : job.direction;
+      return lines(["from animegen import Generator, grid, save_image"], [`images = ${call("edit", job.point.seed, which, `[${amounts.join(", ")}]`)}`], sheet(job.steps));
+    }
+    const toward = `[${job.point.toward.map(([other, share]) => `(${other}, ${short(share)})`).join(", ")}]`;
+    const directions = job.direction === null ? `range(${model.directions})` : `[${job.direction}]`;
+    const made = call("image", job.point.seed, "toward=toward", "moves={k: amount}");
+    return lines(
+      ["import numpy as np", "", "from animegen import Generator, grid, save_image", "", `toward = ${toward}`],
+      [`images = np.stack([${made} for k in ${directions} for amount in [${amounts.join(", ")}]])`],
+      sheet(job.steps),
+    );
+  }
+  if (job.kind === "morph") {
+    const images = `images = ${call("interpolate", job.a, job.b, `steps=${job.steps}`, `mode=${literal(job.mode)}`)}`;
+    if (!moves(job.form)) return lines(["from animegen import Generator, grid, save_image"], [images], sheet(job.steps));
+    return lines(["from animegen import Generator, save_animation", "from animegen.latents import there_and_back"], [images], [`save_animation(there_and_back(images), ${name}, ${motion})`]);
+  }
+  return lines(["from animegen import Generator, save_animation"], [`frames = ${call("walk", `[${job.seeds.join(", ")}]`, `frames=${job.frames}`)}`, `save_animation(frames, ${name}, ${motion})`], []);
+}

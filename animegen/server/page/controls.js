@@ -1,0 +1,124 @@
+// What holds in all views: ψ, labels, the model, and how pixels are shown.
+
+import { byId, el } from "./dom.js";
+
+const STORED = "animegen.look";
+const THEMES = ["system", "light", "dark"];
+
+export class Controls {
+  #built = null;
+  #watchers = [];
+  #speeds = [];
+  #told = 0;
+
+  constructor(page) {
+    this.page = page;
+    this.look = { size: 2, pixels: "smooth", theme: "system", ...stored() };
+    const { store } = page;
+    this.psi = byId("psi");
+    this.psi.addEventListener("input", () => store.set({ psi: Number(this.psi.value) }));
+    this.model = byId("model");
+    this.model.addEventListener("change", () => store.go({ model: this.model.value, labels: {}, moves: {} }));
+    for (const name of ["size", "pixels"]) {
+      for (const input of document.querySelectorAll(`input[name=${name}]`)) {
+        input.checked = input.value === String(this.look[name]);
+        input.addEventListener("change", () => this.#set({ [name]: name === "size" ? Number(input.value) : input.value }));
+      }
+    }
+    for (const toggle of document.querySelectorAll("[data-theme-toggle]")) toggle.addEventListener("click", () => this.#turn());
+    this.#apply();
+    store.follow((state) => this.#show(state));
+  }
+
+  watch(watcher) {
+    this.#watchers.push(watcher);
+  }
+
+  /** Fill what the engine says of itself. */
+  tell(engine) {
+    this.model.replaceChildren(
+      ...engine.models.map((model) => el("option", { value: model.name }, model.megabytes ? `${model.name}, ${Number(model.megabytes).toFixed(1)} MB` : model.name)),
+    );
+    const places = { server: "On the server", wasm: "In your browser", webgpu: "In your browser, on its GPU" };
+    byId("where").textContent = `${places[engine.where] ?? engine.where}${engine.detail ? `, ${engine.detail}` : ""}`;
+    if (engine.address) byId("links").replaceChildren(el("a", { href: new URL("docs", engine.address).href }, "The API"));
+  }
+
+  /** Note how long a face took; the middle of the last ones is shown. */
+  took(ms) {
+    this.#speeds = [...this.#speeds.slice(-20), ms];
+    if (performance.now() - this.#told < 400 && this.#told) return;
+    this.#told = performance.now();
+    const middle = [...this.#speeds].sort((a, b) => a - b)[Math.floor(this.#speeds.length / 2)];
+    byId("speed").textContent = `${middle < 10 ? middle.toFixed(1) : Math.round(middle)} ms a ${this.page.word()}`;
+  }
+
+  #show(state) {
+    this.psi.value = state.psi;
+    byId("psi-value").textContent = state.psi.toFixed(2);
+    const model = this.page.model();
+    if (this.#built !== model) this.#build(model);
+    for (const select of byId("labels").querySelectorAll("select")) select.value = state.labels[select.name] ?? "";
+  }
+
+  #build(model) {
+    this.#built = model;
+    this.#speeds = [];
+    this.model.value = model.name;
+    byId("licence").textContent = model.licence;
+    byId("status-licence").textContent = `· ${model.licence}`;
+    const groups = model.labels ?? [];
+    byId("labels").hidden = !groups.length;
+    byId("labels").replaceChildren(...groups.map((group) => this.#label(group)));
+  }
+
+  #label(group) {
+    const id = `label-${group.name}`;
+    const choose = () => {
+      const labels = { ...this.page.store.state.labels };
+      if (select.value) labels[group.name] = select.value;
+      else delete labels[group.name];
+      this.page.store.go({ labels });
+    };
+    const select = el("select", { id, name: group.name, on: { change: choose } }, el("option", { value: "" }, "as the seed draws"), ...group.classes.map((name) => el("option", { value: name }, name)));
+    return el("div", { class: "field" }, el("label", { for: id }, group.name), select);
+  }
+
+  #turn() {
+    this.#set({ theme: THEMES[(THEMES.indexOf(this.look.theme) + 1) % THEMES.length] });
+  }
+
+  #set(changes) {
+    this.look = { ...this.look, ...changes };
+    try {
+      localStorage.setItem(STORED, JSON.stringify(this.look));
+    } catch {
+      // It holds for this visit.
+    }
+    this.#apply();
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  #apply() {
+    const { theme, pixels } = this.look;
+    const root = document.documentElement;
+    if (theme === "system") delete root.dataset.theme;
+    else root.dataset.theme = theme;
+    root.dataset.pixels = pixels;
+    for (const toggle of document.querySelectorAll("[data-theme-toggle]")) {
+      const text = { system: "Light or dark: as your system", light: "Light or dark: light", dark: "Light or dark: dark" }[theme];
+      if (toggle.classList.contains("icon")) {
+        toggle.setAttribute("aria-label", text);
+        toggle.title = text;
+      } else toggle.lastChild.textContent = text;
+    }
+  }
+}
+
+function stored() {
+  try {
+    return JSON.parse(localStorage.getItem(STORED) ?? "{}");
+  } catch {
+    return {};
+  }
+}

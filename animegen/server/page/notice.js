@@ -1,0 +1,50 @@
+// What went wrong outside, and what is being done about it.
+
+import { announce, byId, el } from "./dom.js";
+
+const COOKIE = "animegen-token"; // as animegen/server/security.py reads it
+
+let shown = "";
+
+/** Show a trouble of draw.js, {kind, seconds, again}; null when it is over. */
+export function trouble(what) {
+  const box = byId("notice");
+  if (!what) {
+    if (shown) announce("Back again");
+    shown = "";
+    box.hidden = true;
+    return;
+  }
+  const { kind, seconds, again } = what;
+  const soon = `${seconds} second${seconds === 1 ? "" : "s"}`;
+  const texts = {
+    busy: `Much is asked for at once. It goes on in ${soon}.`,
+    away: `Nobody answers. What is here stays, and it is tried again in ${soon}.`,
+  };
+  say(texts[kind], again);
+  if (shown !== kind) announce(texts[kind]);
+  shown = kind;
+}
+
+/** Show a text, with a button if there is something to do. */
+export function say(text, act, label = "Try now") {
+  byId("notice-text").textContent = text;
+  const button = byId("notice-act");
+  button.hidden = !act;
+  button.textContent = label;
+  button.onclick = act ?? null;
+  byId("notice").hidden = !text;
+}
+
+/** Ask for the token of a server that wants one, and begin anew with it. */
+export function askToken() {
+  const input = el("input", { type: "password", required: true, autocomplete: "current-password", pattern: "[!-+\\x2d-:<-~]+", "aria-label": "Token" });
+  const form = el("form", { class: "bar", on: { submit: (event) => {
+    event.preventDefault();
+    document.cookie = `${COOKIE}=${input.value}; path=${new URL(".", document.baseURI).pathname}; SameSite=Strict`;
+    location.reload();
+  } } }, input, el("button", { class: "row strong" }, "Go on"));
+  say("This server asks for its token.");
+  byId("notice").append(form);
+  input.focus();
+}

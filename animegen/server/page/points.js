@@ -1,0 +1,57 @@
+// A face is a point: a seed, brought towards other seeds, moved along directions, with a ψ and labels.
+
+export const MOST_TOWARD = 32; // as animegen/points.py has it
+
+/** The point of a seed alone, with what holds for all of them. */
+export function ofSeed(seed, { psi, labels }) {
+  return { seed, toward: [], moves: {}, mode: "slerp", truncation: psi, labels };
+}
+
+/** The point that the explorer shows. */
+export function ofState(state) {
+  return { ...ofSeed(state.seed, state), toward: state.toward, moves: state.moves };
+}
+
+/** The point between A and B. */
+export function between(state, t = state.t) {
+  return { ...ofSeed(state.a, state), toward: [[state.b, t]], mode: state.mode };
+}
+
+export const isPlain = ({ toward, moves }) => !toward.length && !Object.values(moves).some(Boolean);
+
+/** Numbers as short as they are exact enough: 0.25, −1.5, 3. */
+export const short = (number) => String(Number(number.toFixed(4)));
+
+/** The parts of a point as a query has them, in one order: [[name, value], …] without the seed. */
+export function parts(point) {
+  const found = [];
+  for (const [seed, share] of point.toward) found.push(["toward", `${seed}:${short(share)}`]);
+  if (point.toward.length && point.mode === "lerp") found.push(["mode", "lerp"]);
+  for (const [direction, length] of Object.entries(point.moves)) if (length) found.push(["move", `${direction}:${short(length)}`]);
+  return [...found, ...shared(point)];
+}
+
+/** What holds for all faces of a picture, as a query has it. */
+export function shared({ truncation, labels }) {
+  const found = truncation === 1 ? [] : [["truncation", short(truncation)]];
+  for (const [group, label] of Object.entries(labels)) found.push(["label", `${group}=${label}`]);
+  return found;
+}
+
+/** A text that is the same for the same face. */
+export function key(point) {
+  return [["seed", point.seed], ...parts(point)].map((pair) => pair.join("=")).join("&");
+}
+
+/** What a point shows, for whoever doesn't see it. */
+export function describe(point, word) {
+  const steps = point.toward.map(([seed, share]) => `${Math.round(share * 100)} % towards ${seed}`);
+  const moves = Object.entries(point.moves).filter(([, length]) => length);
+  return [`${word} of seed ${point.seed}`, ...steps, ...moves.map(([direction, length]) => `direction ${direction} by ${short(length)}`)].join(", ");
+}
+
+/** A short name of it for a file. */
+export function fileName(model, point) {
+  const more = isPlain(point) ? "" : `-${point.toward.map(([seed]) => seed).join("-") || "moved"}`;
+  return `${model.name}-${point.seed}${more.slice(0, 60)}`;
+}
