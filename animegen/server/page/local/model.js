@@ -30,7 +30,7 @@ export class LocalModel {
     const [{ data }, ...externalData] = parts;
     this.ort = ort;
     try {
-      this.session = await ort.InferenceSession.create(data, { executionProviders: [where], externalData });
+      this.session = await ort.InferenceSession.create(data, { executionProviders: [where], externalData, logSeverityLevel: 3 });
     } catch (cause) {
       throw new EngineError(`${name} can't be loaded here (${firstLine(cause)}): try another browser`, { cause });
     }

@@ -6,6 +6,9 @@ import { EngineError } from "../engine-error.js";
 import { blend, blendedLoop, labelsOf } from "../label-law.js";
 import { interpolate, latent, lerp, loop, slerp, steady, thereAndBack, truncate } from "../latents.js";
 
+const MOST_TOWARD = 32; // this and the next as in animegen/points.py
+const FARTHEST = 1000;
+
 /**
  * Where a point's image is made from: {z: Float32Array [z_dim], y: Float32Array [L]}.
  *
@@ -19,6 +22,7 @@ export function place({ z_dim: zDim, labels: groups, vectors = [] }, point) {
     y: labelsOf(one, zDim, groups, labels ?? {}),
   });
   if (!(truncation >= 0 && truncation <= 1)) throw wrong(`truncation is ${truncation} and must be from 0 to 1`);
+  if (toward.length > MOST_TOWARD) throw wrong(`toward has ${toward.length} seeds and must have at most ${MOST_TOWARD}`);
   let { z, y } = own(seed);
   for (const [other, share] of toward) {
     if (!(share >= 0 && share <= 1)) throw wrong(`the share of seed ${other} is ${share} and must be from 0 to 1`);
@@ -30,7 +34,9 @@ export function place({ z_dim: zDim, labels: groups, vectors = [] }, point) {
     const vector = vectors[direction];
     if (!vector) throw wrong(`this model has no direction ${direction}`);
     const length = Math.fround(amount);
-    if (!Number.isFinite(length)) throw wrong(`the move along direction ${direction} must be an ordinary number`);
+    if (!(Math.abs(length) <= FARTHEST)) {
+      throw wrong(`the move along direction ${direction} is ${amount} and must be from -${FARTHEST} to ${FARTHEST}`);
+    }
     z = z.map((value, k) => value + Math.fround(length * Math.fround(vector[k])));
   }
   return { z, y };
