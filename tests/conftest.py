@@ -126,7 +126,7 @@ def assert_error(done: subprocess.CompletedProcess[bytes], status: int, *words: 
     """The command failed as promised: the exit status, one line on stderr that says these words, no data."""
     message = done.stderr.decode()
     assert done.returncode == status, message
-    errors = [line for line in message.splitlines() if not line.startswith(("device: ", "fetching "))]
+    errors = [line for line in message.splitlines() if not line.startswith(("device: ", "engine: ", "fetching "))]
     assert len(errors) == 1, message
     assert errors[0].startswith("error: ")
     for word in words:

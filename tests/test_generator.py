@@ -165,7 +165,7 @@ def test_a_batch_that_onnx_runtime_has_no_memory_for(tiny_model: Path, monkeypat
         def run(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(session, "_session", SimpleNamespace(run=run))
+        monkeypatch.setattr(session._graphs, "for_this_call", lambda run=run: SimpleNamespace(run=run))
         with pytest.raises(ModelError, match=r"tiny\.onnx failed to run: .*: take a smaller batch_size$"):
             session.run({})
 

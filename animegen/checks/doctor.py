@@ -16,11 +16,16 @@ from animegen.errors import AnimegenError
 from animegen.generator import Generator
 from animegen.model import catalog
 from animegen.runtime import DEVICES, Device, wheels
+from animegen.runtime.devices import Engine
+from animegen.runtime.engines import INSTALL_OPENVINO, openvino_installed
 from animegen.runtime.machine import available_cpus
 
 State = Literal["ok", "absent", "fault"]
 
-OPTIONAL = {"av": "MP4 files: pip install 'animegen[mp4]'"}
+OPTIONAL = {
+    "av": "MP4 files: pip install 'animegen[mp4]'",
+    "openvino": f"another engine on a CPU: {INSTALL_OPENVINO}",
+}
 _TRIED_IMAGES = 16
 
 
@@ -50,6 +55,8 @@ def examine(device: Device = "auto") -> Iterator[Finding]:
         missing = wheels.missing_cuda_libraries()
         text = f"not found: {', '.join(missing)}; {wheels.how_to_install(missing)}" if missing else "all found"
         yield Finding("cuda libraries", "fault" if missing else "ok", text)
+    if openvino_installed():
+        yield _session("cpu", required=True, engine="openvino")
     for name in DEVICES:
         if name != "auto" and name in required | {"cuda"}:
             yield _session(name, required=name in required)
@@ -80,20 +87,21 @@ def _wheels(installed: dict[str, str]) -> Finding:
     return Finding("onnx runtime", "ok", versions)
 
 
-def _session(device: Device, *, required: bool) -> Finding:
+def _session(device: Device, *, required: bool, engine: Engine = "onnxruntime") -> Finding:
     """A real session of the default model, and images from it."""
+    where = device if engine == "onnxruntime" else f"{device} by {engine}"
     try:
         began = time.perf_counter()
-        with Generator.load(device=device) as generator:
+        with Generator.load(device=device, engine=engine) as generator:
             loaded = time.perf_counter()
             generator.sample(1)
             first = time.perf_counter()
             generator.sample(_TRIED_IMAGES)
             done = time.perf_counter()
     except AnimegenError as error:
-        return Finding(f"session on {device}", "fault" if required else "absent", str(error))
+        return Finding(f"session on {where}", "fault" if required else "absent", str(error))
     return Finding(
-        f"session on {device}",
+        f"session on {where}",
         "ok",
         f"loaded in {loaded - began:.2f} s, first image after {first - loaded:.2f} s, then {_TRIED_IMAGES} in "
         f"{done - first:.2f} s",

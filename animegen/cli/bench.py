@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from animegen.cli.console import print_json
-from animegen.cli.options import Finite, ModelOptions, json_option, model_options
+from animegen.cli.options import Finite, ModelOptions, engine_option, json_option, model_options
 from animegen.errors import UsageError
 
 
@@ -15,6 +15,7 @@ from animegen.errors import UsageError
 @click.option("--batch-sizes", default="1,8,32", help="The batches to time, with commas between them.")
 @click.option("--seconds", type=Finite(0, 600, min_open=True), default=2.0, help="Time for each batch size.")
 @json_option
+@engine_option
 @model_options
 def bench(batch_sizes: str, seconds: float, as_json: bool, options: ModelOptions) -> None:
     """Time the model by batch size, and the start of a new process with its peak memory.
@@ -28,10 +29,12 @@ def bench(batch_sizes: str, seconds: float, as_json: bool, options: ModelOptions
 
     from animegen.checks.bench import cold_start, machine, measure
 
-    with options.load() as generator:
+    with options.load(images=10**9) as generator:  # so that auto tries engines
+        generator.warm_up()
         facts = {
             "model": generator.card.name,
             "device": generator.device,
+            "engine": generator.engine,
             "threads": generator.threads,
             **machine(),
         }

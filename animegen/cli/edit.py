@@ -9,6 +9,7 @@ import click
 from animegen.cli.options import (
     SEED,
     ModelOptions,
+    engine_option,
     json_option,
     label_facts,
     label_option,
@@ -46,6 +47,7 @@ def _range(text: str) -> tuple[float, float]:
 @json_option
 @label_option
 @truncation_option
+@engine_option
 @model_options
 def edit(
     seed: int,

@@ -9,6 +9,7 @@ import click
 from animegen.cli.options import (
     SEED,
     ModelOptions,
+    engine_option,
     json_option,
     label_facts,
     label_option,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @json_option
 @label_option
 @truncation_option
+@engine_option
 @model_options
 def image(
     seed: int,

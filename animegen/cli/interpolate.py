@@ -9,6 +9,7 @@ import click
 from animegen.cli.options import (
     SEED,
     ModelOptions,
+    engine_option,
     json_option,
     label_facts,
     label_option,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--label-a", metavar="GROUP=CLASS", multiple=True, help="Of the first image only, such as hair=blonde.")
 @click.option("--label-b", metavar="GROUP=CLASS", multiple=True, help="Of the last image only, such as hair=blue.")
 @truncation_option
+@engine_option
 @model_options
 def interpolate(
     seed_a: tuple[int, ...],
@@ -101,7 +103,7 @@ def interpolate(
     rows = steps if corners is not None else len(ways)
     columns = steps if corners is not None else (len(ways[0]) - 1) * (steps - 1) + 1
     frames = 2 * columns - 2  # there and back
-    with options.load() as generator:
+    with options.load(images=frames if output.moves else rows * columns) as generator:
         output.describe(generator, steps=steps, mode=mode, truncation=truncation)
         if output.moves:
             output.check_frames(generator, frames, fps, scale, ways=len(ways))

@@ -13,7 +13,7 @@ import click
 from animegen.cli.console import say
 from animegen.errors import UsageError
 from animegen.model.catalog import DEFAULT
-from animegen.runtime.devices import DEVICES, Device
+from animegen.runtime.devices import DEVICES, ENGINES, Device, Engine
 from animegen.runtime.machine import most_threads
 from animegen.seeds import LARGEST, Seeds
 
@@ -60,11 +60,12 @@ class ModelOptions:
     threads: int | None
     overrides: dict[str, Any]
     cuda: dict[str, Any]
+    engine: Engine = "auto"
 
-    def load(self, *, quiet: bool = False) -> Generator:
-        """The generator; which device `auto` took goes to stderr.
+    def load(self, *, images: int = 0, quiet: bool = False) -> Generator:
+        """The generator; which device, and of an installed choice which engine, `auto` took goes to stderr.
 
-        `quiet` leaves the device out, where an extractor's was told already.
+        `images` are how many are expected of it. `quiet` leaves the device out, where an extractor's was told already.
         """
         from animegen.generator import Generator
         from animegen.model.foreign import Overrides
@@ -78,9 +79,13 @@ class ModelOptions:
             threads=self.threads,
             overrides=overrides,
             cuda=CudaOptions(**self.cuda),
+            engine=self.engine,
+            images=images,
         )
         if self.device == "auto" and not quiet:
             say(f"device: {generator.device} ({generator.device_reason})")
+        if generator.engine_reason:
+            say(f"engine: {generator.engine} ({generator.engine_reason})")
         return generator
 
 
@@ -147,10 +152,11 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         fp16: bool,
         cuda_graphs: bool,
         cuda_memory: int | None,
+        engine: Engine = "onnxruntime",
         **kwargs: Any,
     ) -> Any:
         cuda = {"half": fp16, "graphs": cuda_graphs, "memory": cuda_memory}
-        options = ModelOptions(model, device, batch_size, threads, _overrides(kwargs), cuda)
+        options = ModelOptions(model, device, batch_size, threads, _overrides(kwargs), cuda, engine)
         return command(*args, options=options, **kwargs)
 
     return apply(
@@ -172,6 +178,15 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cuda-memory", type=click.IntRange(1, 2**20), help="On CUDA: at most this many MB."),
         _foreign_options,
     )(with_options)
+
+
+# Of commands that make pictures; a measurement is always by ONNX Runtime, so that its figures can be compared.
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="auto",
+    help="What computes on a CPU; auto tries openvino in long jobs, where it is installed.",
+)
 
 
 def graph_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -219,7 +234,8 @@ size_option = click.option(
 )
 
 reference_option = click.option(
-    "--reference", default="anime-faces", help="Statistics: a shipped name, an .npz, or images to measure now."
+    "--reference",
+    help="Statistics: a shipped name, an .npz, or images to measure now.  [default: the model's own, else anime-faces]",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print what was made as one JSON object.")

@@ -19,7 +19,7 @@ _WRITTEN = "animegen.metadata"
 # What has no say in the images of a file, or stands in the record by another name.
 _NO_SAY = frozenset(
     ("model", "device", "batch-size", "threads", "cuda-graphs", "cuda-memory", "out", "format", "json", "force")
-) | {"skip-existing", "metadata"}
+) | {"skip-existing", "metadata", "workers", "address", "cpus", "object-store"}
 _NAMES_SEEDS = frozenset(("n", "seed", "seeds", "stops"))
 
 
@@ -63,6 +63,8 @@ def record(generator: Generator, **options: Any) -> dict[str, Any] | None:
         return None
     hidden = _NO_SAY | (_NAMES_SEEDS if options.keys() & _NAMES_SEEDS else frozenset())
     given = {name: value for name, value in ctx.meta[_GIVEN].items() if name not in hidden}
+    if generator.engine != "onnxruntime":
+        options["engine"] = generator.engine  # it has a say in a grey level here and there
     return {
         "software": f"animegen {__version__}",
         "model": generator.card.name,

@@ -12,6 +12,7 @@ from animegen.cli.options import (
     SEEDS,
     ModelOptions,
     chosen_seeds,
+    engine_option,
     json_option,
     label_facts,
     label_option,
@@ -56,6 +57,7 @@ def _columns_and_rows(text: str) -> tuple[int, int]:
 @json_option
 @label_option
 @truncation_option
+@engine_option
 @model_options
 @click.pass_context
 def sample(
@@ -96,7 +98,7 @@ def sample(
             raise UsageError(f"--grid has {cells} cells and must have at least {len(wanted)}, one for each image")
     from animegen.labels import file_suffix, read_labels
 
-    with options.load() as generator:
+    with options.load(images=len(wanted)) as generator:
         asked = read_labels(label_texts, generator.labels)
         facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
         facts |= label_facts(generator, asked)

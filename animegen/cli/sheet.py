@@ -8,6 +8,7 @@ from animegen.cli.options import (
     SEED,
     ModelOptions,
     chosen_seeds,
+    engine_option,
     json_option,
     label_facts,
     label_option,
@@ -30,6 +31,7 @@ from animegen.cli.output import Output
 @json_option
 @label_option
 @truncation_option
+@engine_option
 @model_options
 def sheet(
     rows: str,

@@ -8,6 +8,7 @@ from animegen.cli.options import (
     SEED,
     ModelOptions,
     chosen_seeds,
+    engine_option,
     json_option,
     label_facts,
     label_option,
@@ -32,6 +33,7 @@ from animegen.errors import UsageError
 @json_option
 @label_option
 @truncation_option
+@engine_option
 @model_options
 def walk(
     seed: int | None,
@@ -59,7 +61,7 @@ def walk(
     output.check_motion(fps, scale)
     from animegen.labels import read_labels
 
-    with options.load() as generator:
+    with options.load(images=frames) as generator:
         asked = read_labels(label_texts, generator.labels)
         output.check_frames(generator, frames, fps, scale)
         output.describe(generator, seeds=str(wanted), frames=frames, truncation=truncation)

@@ -1,4 +1,4 @@
-"""The table of devices: their names, and the ONNX Runtime providers and options behind them. Nothing heavy."""
+"""The tables of devices, with the ONNX Runtime providers and options behind them, and of engines. Nothing heavy."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Any, Literal, get_args
 
 from animegen.seeds import whole_number
 
-Device = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "directml", "coreml"]
+Device = Literal["auto", "cpu", "cuda", "tensorrt", "directml", "coreml"]
 DEVICES: tuple[Device, ...] = get_args(Device)
 
 PROVIDERS: dict[Device, str] = {  # of every device but auto, which picks one
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
+Engine = Literal["auto", "onnxruntime", "openvino"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)  # what computes a model on a CPU; auto picks one
+
 NAMES = {provider: name for name, provider in PROVIDERS.items()}
 
 # CUDA's ConvTranspose plans anew for every new batch size (onnxruntime's conv_transpose.cc keeps the last shape only),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from animegen.errors import DeviceError, ModelError, UsageError
 from animegen.files import is_file
 from animegen.runtime import wheels
 from animegen.runtime.binding import Binding
-from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, NAMES, PROVIDERS, CudaOptions, Device
+from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, ENGINES, NAMES, PROVIDERS, CudaOptions, Device, Engine
+from animegen.runtime.engines import Graphs, faster, openvino_installed, trial_batch, with_openvino
 from animegen.runtime.lanes import Lanes
 from animegen.runtime.machine import available_cpus, most_threads
 from animegen.runtime.reasons import Unavailable, failed_start, libraries_refused, reason, smaller_batch
@@ -25,7 +27,6 @@ from animegen.seeds import whole_number
 _ERRORS_ONLY = 3  # onnxruntime's log severity; its warnings are about graph optimisation, not about the user's work
 _FATAL_ONLY = 4
 _LARGEST_WITH_LANES = 2**26  # bytes of a model file: a second copy of what is larger costs more than lanes give
-_LONE_CALLS = 8  # on one thread each, before a session of all threads is made: that costs as much as they would gain
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Session:
         why: for `auto`, why this device was taken.
         threads: how many CPU threads it uses.
         lanes: where calls run side by side: on a CPU one for each thread, elsewhere one.
+        engine, engine_why: what computes it, `onnxruntime` or `openvino`, and if `auto` tried both, what it found.
         buckets: the batch sizes that this device is fast at, smallest first; empty where it takes any as well.
         metadata: the model file's strings.
         sha256: of the model file, with the weights that stand beside it.
@@ -55,7 +57,8 @@ class Session:
         MissingPackageError: no ONNX Runtime is installed.
         ModelError: the model can't be read, isn't ONNX, or has weights that aren't in its own folder.
         DeviceError: a device other than `auto` was asked for, and the session isn't on it.
-        UsageError: an unknown device, `threads` out of range, or options for CUDA on another device.
+        UsageError: an unknown device or engine, `threads` out of range, or options for CUDA, or OpenVINO, on another
+            device.
     """
 
     def __init__(
@@ -65,9 +68,18 @@ class Session:
         device: Device = "auto",
         threads: int | None = None,
         cuda: CudaOptions | None = None,
+        engine: Engine = "onnxruntime",
+        images: int = 0,
     ) -> None:
+        """Load a model. `images` are how many are expected of it, by which the engine `auto` decides."""
         if device not in DEVICES:
             raise UsageError(f"device is {device!r} and must be one of {', '.join(DEVICES)}")
+        if engine not in ENGINES:
+            raise UsageError(f"engine is {engine!r} and must be one of {', '.join(ENGINES)}")
+        if engine == "openvino":
+            if device not in {"auto", "cpu"}:
+                raise UsageError(f"device is {device} and must be cpu for the engine openvino")
+            device = "cpu"
         self._module = wheels.onnxruntime()
         self._cuda = cuda or CudaOptions()
         if self._cuda != CudaOptions() and device not in {"auto", "cuda"}:
@@ -86,11 +98,6 @@ class Session:
         self._session, self.why = self._start(path if weights and path else data, device)
         self.device: str = NAMES.get(self._session.get_providers()[0], "cpu")
         self.lanes = Lanes(self.threads if self.device == "cpu" and self._takes_lanes else 1)
-        # What a session of all threads is made of, once calls that come alone are many enough.
-        self._data = data if self.lanes.count > 1 else None
-        self._whole: Any = None
-        self._lone_calls = 0
-        self._whole_lock = threading.Lock()
         if self._cuda != CudaOptions() and self.device != "cuda":
             self.why += "; the options for CUDA are left out"
         self.buckets = CUDA_BUCKETS if self.device == "cuda" else ()
@@ -101,6 +108,12 @@ class Session:
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.inputs = [_tensor(entry) for entry in self._session.get_inputs()]
         self.outputs = [_tensor(entry) for entry in self._session.get_outputs()]
+        self.engine: Engine = "onnxruntime"
+        self.engine_why = ""
+        all_threads = partial(self._create, data, ["cpu"], threads=self.threads)
+        self._graphs = Graphs(self._session, all_threads if self.lanes.count > 1 else None, self.lanes)
+        if self.device == "cpu":
+            self._choose(engine, path if weights and path else data, images)
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """All outputs, in the graph's order.
@@ -111,25 +124,32 @@ class Session:
         try:
             if self._bindings is not None:
                 return self._bound(inputs).run(inputs)
-            outputs: list[NDArray[Any]] = self._for_this_call().run(None, dict(inputs))
+            return self._graphs.for_this_call().run(None, dict(inputs))
         except Exception as error:
             raise ModelError(f"{self._origin} failed to run: {reason(error)}{smaller_batch(error)}") from error
-        return outputs
 
     def warm_up(self) -> None:
         """Have what calls that come alone are made with, before the first of them."""
-        self._lone_calls = _LONE_CALLS
-        self._for_this_call()
+        self._graphs.warm_up()
 
-    def _for_this_call(self) -> Any:
-        """ONNX Runtime's session: in a lane one of a single thread, else one of all threads. Both compute the same."""
-        if self._data is None or self.lanes.is_inside:
-            return self._session
-        with self._whole_lock:
-            self._lone_calls += 1
-            if self._whole is None and self._lone_calls > _LONE_CALLS:
-                self._whole = self._create(self._data, ["cpu"], threads=self.threads)
-        return self._whole or self._session
+    def _choose(self, engine: Engine, model: Path | bytes, images: int) -> None:
+        """Take OpenVINO if it is asked for, or if `auto` finds it faster on a job that is long enough."""
+        openvino = partial(with_openvino, model, self.lanes, self.threads)
+        graphs: Graphs | None = None
+        if engine == "openvino":
+            try:
+                graphs = openvino()
+            except RuntimeError as error:
+                raise ModelError(
+                    f"{self._origin} can't be loaded by OpenVINO: {reason(error)}; take --engine onnxruntime"
+                ) from error
+        elif engine == "auto" and images and openvino_installed():
+            batch = trial_batch({tensor.name: (tensor.dtype, tensor.shape) for tensor in self.inputs})
+            if batch is not None:
+                graphs, self.engine_why = faster(self._graphs, openvino, batch, images)
+        if graphs is not None:
+            self._graphs, self.engine = graphs, "openvino"
+            self._session = None  # its copy of the weights goes
 
     def _bound(self, inputs: Mapping[str, NDArray[Any]]) -> Binding:
         """The buffers for these shapes, made at their first use. There are few shapes: batches come in buckets."""
