@@ -115,7 +115,7 @@ def test_a_pool_takes_an_extractor(anime: Extractor) -> None:
 
 
 def test_files_that_are_no_extractor(tmp_path: Path, tiny_model: Path) -> None:
-    with pytest.raises(ModelError, match="anime, inception, or the path"):
+    with pytest.raises(ModelError, match="anime, imagenet, inception, or the path"):
         Extractor.load("anima")
     with pytest.raises(ModelError, match="no extractor"):
         Extractor.load(tiny_model, device="cpu")  # a generator

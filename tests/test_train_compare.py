@@ -78,7 +78,7 @@ def test_a_comparison_without_a_reference(train: Run, tiny_data: Path, tmp_path:
 
 def test_a_comparison_against_a_reference(train: Run, animegen: Run, tiny_data: Path, tmp_path: Path) -> None:
     reference, out = tmp_path / "tiny.npz", tmp_path / "compared"
-    assert animegen("stats", tiny_data, "--device", "cpu", "--out", reference).returncode == 0
+    assert animegen("stats", tiny_data, "--extractor", "anime", "--device", "cpu", "--out", reference).returncode == 0
     arguments = ["--presets", "wgan-gp-64", *SMALL, "--data", tiny_data, "--out", out, "--steps", 1, "--seeds", 1]
     done = train("compare", *arguments, "--reference", reference, "--fid-images", 20)
     assert done.returncode == 0, done.stderr.decode()

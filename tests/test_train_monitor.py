@@ -25,7 +25,7 @@ CPU = ("--threads", "1", "--device", "cpu", "--log-every", "1")
 def reference(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The statistics of the tiny dataset, by the shipped extractor."""
     out = tmp_path_factory.mktemp("reference") / "tiny.npz"
-    measure(tiny_data, device="cpu", threads=1).save(out)
+    measure(tiny_data, "anime", device="cpu", threads=1).save(out)
     return out
 
 

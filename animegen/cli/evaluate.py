@@ -18,13 +18,13 @@ from animegen.cli.options import (
     size_option,
     truncation_option,
 )
-from animegen.cli.quality import measured, protocol_option
+from animegen.cli.quality import extractor_option, measured, protocol_option
 
 
 @click.command()
 @reference_option
 @protocol_option
-@click.option("--extractor", help="anime, inception, or an .onnx file's path.  [default: the reference's]")
+@extractor_option
 @click.option("--data", type=click.Path(path_type=Path), help="The training images, for the sheet of neighbours.")
 @size_option
 @click.option("--n", type=click.IntRange(20, MEASURED), default=10_000, help="How many images.")
@@ -34,9 +34,9 @@ from animegen.cli.quality import measured, protocol_option
 @truncation_option
 @model_options
 def evaluate(
-    reference: str,
+    reference: str | None,
     protocol: str | None,
-    extractor: str | None,
+    extractor: str,
     data: Path | None,
     size: int | None,
     n: int,

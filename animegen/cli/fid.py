@@ -16,14 +16,14 @@ from animegen.cli.options import (
     size_option,
     truncation_option,
 )
-from animegen.cli.quality import measured, protocol_option
+from animegen.cli.quality import extractor_option, measured, protocol_option
 
 
 @click.command()
 @click.argument("images", metavar="[IMAGES]", required=False)
 @reference_option
 @protocol_option
-@click.option("--extractor", help="anime, inception, or an .onnx file's path.  [default: the reference's]")
+@extractor_option
 @size_option
 @click.option("--n", type=click.IntRange(2, MEASURED), default=10_000, help="Of a model: how many images.")
 @click.option("--seed", type=SEED, default=0, help="Of a model: the first seed.")
@@ -36,9 +36,9 @@ from animegen.cli.quality import measured, protocol_option
 def fid(
     ctx: click.Context,
     images: str | None,
-    reference: str,
+    reference: str | None,
     protocol: str | None,
-    extractor: str | None,
+    extractor: str,
     size: int | None,
     n: int,
     seed: int,

@@ -15,6 +15,11 @@ from animegen.cli.options import ModelOptions
 if TYPE_CHECKING:
     from animegen.generator import Generator
 
+extractor_option = click.option(
+    "--extractor",
+    default="auto",
+    help="anime, imagenet, inception, or an .onnx file's path; auto is the reference's, or the model's.",
+)
 
 protocol_option = click.option(
     "--reference-protocol",

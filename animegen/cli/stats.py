@@ -18,15 +18,15 @@ from animegen.cli.options import (
     size_option,
     truncation_option,
 )
-from animegen.cli.quality import measured
+from animegen.cli.quality import extractor_option, measured
 
 
 @click.command()
 @click.argument("images", metavar="[SOURCE]", required=False)
-@click.option("--extractor", default="anime", help="anime, inception, or the path of an .onnx file.")
+@extractor_option
 @size_option
 @click.option(
-    "--features", type=click.IntRange(2, 10**6), default=10_000, help="Keep at most this many images' features."
+    "--features", type=click.IntRange(0, 10**6), default=10_000, help="Keep at most this many images' features."
 )
 @click.option("--n", type=click.IntRange(2, MEASURED), default=10_000, help="Of a model: how many images.")
 @click.option("--seed", type=SEED, default=0, help="Of a model: the first seed.")

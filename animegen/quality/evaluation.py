@@ -16,9 +16,10 @@ from animegen.model import catalog
 from animegen.quality.agreement import Agreement, Within, agreements, within
 from animegen.quality.distances import Estimate, frechet_infinity, kernel_distance
 from animegen.quality.extractors import Extractor, Features
-from animegen.quality.fid import REFERENCE, Score, open_reference
+from animegen.quality.fid import Score
 from animegen.quality.measure import SAMPLE, N, as_set, images_of, loaded, measure_set
 from animegen.quality.neighbours import Manifold, manifold, nearest
+from animegen.quality.opening import open_extractor, open_reference
 from animegen.quality.reference import Reference, StatedProtocol
 from animegen.quality.smoothness import Smoothness, smoothness
 from animegen.runtime import Device
@@ -182,7 +183,7 @@ class Evaluation:
 
 def evaluate(
     model: Generator | str | Path = catalog.DEFAULT,
-    reference: str | Path | Reference = REFERENCE,
+    reference: str | Path | Reference | None = None,
     *,
     extractor: Extractor | str | Path | None = None,
     protocol: StatedProtocol | None = None,
@@ -199,8 +200,8 @@ def evaluate(
 
     Args:
         model: a generator, or a model's name, path or address.
-        reference: a shipped name, a file of statistics, images to be measured now, or a measured `Reference`.
-        extractor: as with `fid`.
+        reference: as with `fid`.
+        extractor: likewise.
         protocol: likewise; such a reference has no features of single images, so no KID, precision or recall.
         data: the training images, as a set, an array or what `open_images` takes: for the likeness and its sheet.
         n: images of the generator, at least 20.
@@ -219,13 +220,12 @@ def evaluate(
     n, seed = whole_number("n", n), check_seed(seed)
     seeds = Seeds.starting(seed, n)
     Seeds.starting(seed, 2 * PATHS)  # of the interpolations, which are made last
-    opened, extractor = open_reference(
-        reference, extractor, protocol=protocol, size=size, device=device, threads=threads
-    )
     training = as_set(data, size=size) if data is not None else None
-    check_memory(_bytes(extractor.dimensions, n, training.count if training else 0), f"{n:,} images")
-    against = opened if isinstance(opened, Reference) else measure_set(opened, extractor)
     with loaded(model, device=device, threads=threads) as generator:
+        opened = open_reference(reference, generator, extractor, protocol=protocol, size=size)
+        extractor = open_extractor(extractor, generator, opened, device=device, threads=threads)
+        check_memory(_bytes(extractor.dimensions, n, training.count if training else 0), f"{n:,} images")
+        against = opened if isinstance(opened, Reference) else measure_set(opened, extractor)
         images = images_of(generator, seeds, truncation=truncation, batch_size=batch_size)
         measured = measure_set(images, extractor, against=against, batch_size=batch_size)
         real, generated = _as_many(against.sample, measured.sample)

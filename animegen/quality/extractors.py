@@ -25,6 +25,7 @@ Features = NDArray[np.float32]
 DEFAULT = "anime"
 IMAGENET = "imagenet"
 INCEPTION = "inception"
+AUTO = "auto"  # not one by itself: what is measured, and what it is compared with, say which
 CARD_KEY = "animegen-extractor"  # not `animegen.…`, which are the keys of a generator's card
 _SHIPPED = {DEFAULT: "anime-tagger", IMAGENET: "imagenet-lite0"}
 NAMES = (*_SHIPPED, INCEPTION)

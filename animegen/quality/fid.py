@@ -10,17 +10,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from animegen.errors import DataError, UsageError
-from animegen.files import is_file, read_npz, status
-from animegen.images.sets import ImageSet, holds_images, images_in, open_images
 from animegen.model import catalog
-from animegen.quality.extractors import DEFAULT, INCEPTION, Extractor
-from animegen.quality.measure import Measurable, N, image_sets, measure_set
+from animegen.quality.extractors import INCEPTION, Extractor
+from animegen.quality.measure import Measurable, N, image_sets, measure_set, opened
+from animegen.quality.opening import open_extractor, open_reference
 from animegen.quality.reference import Protocol, Reference, StatedProtocol
 from animegen.quality.statistics import Statistics
 from animegen.runtime import Device
 
-REFERENCE = "anime-faces"  # the shipped one
 # Inception's features are 2,048: with fewer images their covariance is singular, and below it the bias is what is
 # mostly measured, whatever the extractor (Chong & Forsyth 2020).
 FEW = 2048
@@ -133,7 +130,7 @@ class Score:
 
 def fid(
     images: Measurable = catalog.DEFAULT,
-    reference: str | Path | Reference = REFERENCE,
+    reference: str | Path | Reference | None = None,
     *,
     extractor: Extractor | str | Path | None = None,
     protocol: StatedProtocol | None = None,
@@ -150,9 +147,11 @@ def fid(
 
     Args:
         images: a generator, a set, an array, or what `open_images` takes; a model also by its name or address.
-        reference: a shipped name, a file of statistics, images to be measured now, or a measured `Reference`.
-        extractor: `anime`, `inception`, an .onnx file's path, or a loaded one; by default the one that measured the
-            reference, and `anime` for images.
+        reference: a shipped name, a file of statistics, images to be measured now, or a measured `Reference`; by
+            default the shipped one that a model's card names, else `anime-faces`.
+        extractor: `anime`, `imagenet`, `inception`, an .onnx file's path, or a loaded one. By default, or `auto`, the
+            one that measured the reference; where that is images, `anime` for models of anime faces, and `imagenet`
+            for all else.
         protocol: of a reference that another tool measured, how it did, as with `Reference.load`.
         n: images of a draw of a generator.
         seed: the first of its seeds.
@@ -176,77 +175,14 @@ def fid(
         DataError: no such reference, images that can't be measured, or sides that can't be compared.
         ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
-    opened, extractor = open_reference(
-        reference, extractor, protocol=protocol, size=size, device=device, threads=threads
-    )
-    with image_sets(
-        images,
-        n=n,
-        seed=seed,
-        repeats=repeats,
-        size=size,
-        truncation=truncation,
-        batch_size=batch_size,
-        device=device,
-        threads=threads,
-    ) as draws:
-        against = opened if isinstance(opened, Reference) else measure_set(opened, extractor, sample=0)
+    with opened(images, size=size, device=device, threads=threads) as whose:
+        against = open_reference(reference, whose, extractor, protocol=protocol, size=size)
+        extractor = open_extractor(extractor, whose, against, device=device, threads=threads)
+        draws = image_sets(whose, n=n, seed=seed, repeats=repeats, truncation=truncation, batch_size=batch_size)
+        if not isinstance(against, Reference):
+            against = measure_set(against, extractor, sample=0)
         measured = [measure_set(draw, extractor, against=against, sample=0, batch_size=batch_size) for draw in draws]
     return Score.of(against, measured, extractor.device)
-
-
-def open_reference(
-    reference: str | Path | Reference,
-    extractor: Extractor | str | Path | None = None,
-    *,
-    protocol: StatedProtocol | None = None,
-    size: int | None = None,
-    device: Device = "auto",
-    threads: int | None = None,
-) -> tuple[Reference | ImageSet, Extractor]:
-    """A reference, or the images that it is to be measured of, and the extractor to measure with.
-
-    That is the one asked for, else the one that the reference was measured with, else `anime`.
-
-    Raises:
-        UsageError: the reference was measured with a file, which must be named; or as with `fid`.
-        DataError: no such reference, one that can't be read, or one of another number of features than was stated.
-        ModelError, DeviceError, MissingPackageError: as with `Extractor.load`.
-    """
-    if isinstance(reference, Reference):
-        if protocol is not None:
-            raise UsageError("the reference has a protocol already: leave protocol out")
-        opened: Reference | ImageSet = reference
-    else:
-        opened = _open(reference, size, protocol)
-    if extractor is None:
-        extractor = opened.protocol.extractor if isinstance(opened, Reference) else DEFAULT
-        if extractor not in {DEFAULT, INCEPTION}:
-            raise UsageError(f"{reference} was measured with {extractor}: name that file with --extractor")
-    extractor = Extractor.of(extractor, device=device, threads=threads)
-    if isinstance(opened, Reference) and opened.stated:
-        length = len(opened.statistics.mean)
-        if opened.protocol.extractor != extractor.name or length != extractor.dimensions:
-            raise DataError(
-                f"{opened.protocol.source} is stated to be measured by {opened.protocol.extractor} and holds {length} "
-                f"features of an image, and {extractor.name} gives {extractor.dimensions}: both must be the same"
-            )
-    return opened, extractor
-
-
-def _open(name: str | Path, size: int | None, protocol: StatedProtocol | None) -> Reference | ImageSet:
-    """What a name or path means: statistics, or images. The file is read once."""
-    shipped = catalog.references()
-    path = shipped.get(str(name), Path(name))
-    if not status(path):
-        known = f"the shipped ones are {', '.join(shipped)}" if shipped else "none is shipped with this installation"
-        raise DataError(f"no reference {str(name)!r}: {known}, or give the path of statistics or of images")
-    arrays = read_npz(path) if path.suffix.lower() == ".npz" and is_file(path) else None
-    if arrays is not None and (protocol is not None or not holds_images(arrays)):
-        return Reference.from_arrays(arrays, str(path), protocol)
-    if protocol is not None:
-        raise UsageError(f"{path} holds images, which are measured now: leave --reference-protocol out")
-    return open_images(path, size=size) if arrays is None else images_in(path, arrays, size=size)
 
 
 def _rank(statistics: Statistics) -> int:

@@ -15,7 +15,8 @@ from animegen.images.sets import ImageSet, PixelHash, open_images
 from animegen.images.stills import Images
 from animegen.model.catalog import names_model
 from animegen.progress import track
-from animegen.quality.extractors import DEFAULT, Extractor
+from animegen.quality.extractors import Extractor
+from animegen.quality.opening import open_extractor
 from animegen.quality.reference import Protocol, Reference
 from animegen.quality.statistics import Gatherer
 from animegen.runtime import Device
@@ -31,7 +32,7 @@ _STREAM_SAMPLE = 41
 
 def measure(
     images: Measurable,
-    extractor: Extractor | str | Path = DEFAULT,
+    extractor: Extractor | str | Path | None = None,
     *,
     against: Reference | None = None,
     sample: int = SAMPLE,
@@ -49,7 +50,8 @@ def measure(
 
     Args:
         images: a generator, a set, an array, or what `open_images` takes; a model also by its name or address.
-        extractor: `anime`, `inception`, an .onnx file's path, or a loaded one.
+        extractor: `anime`, `imagenet`, `inception`, an .onnx file's path, or a loaded one. By default, or `auto`, the
+            one that measured `against`; else `anime` for models of anime faces, and `imagenet` for all else.
         against: a reference that they are to be compared with: the first batch shows whether that will be refused.
         sample: features that are kept.
         n: images of a generator.
@@ -64,10 +66,9 @@ def measure(
         DataError: fewer than 2 images, images that can't be measured or compared, or too little memory.
         ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
-    extractor = Extractor.of(extractor, device=device, threads=threads)
-    with image_sets(
-        images, n=n, seed=seed, size=size, truncation=truncation, batch_size=batch_size, device=device, threads=threads
-    ) as (whole,):
+    with opened(images, size=size, device=device, threads=threads) as whose:
+        extractor = open_extractor(extractor, whose, against, device=device, threads=threads)
+        (whole,) = image_sets(whose, n=n, seed=seed, truncation=truncation, batch_size=batch_size)
         return measure_set(whole, extractor, against=against, sample=sample, batch_size=batch_size)
 
 
@@ -115,34 +116,42 @@ def measure_set(
 
 
 @contextmanager
+def opened(
+    images: Measurable, *, size: int | None = None, device: Device = "auto", threads: int | None = None
+) -> Iterator[Generator | ImageSet]:
+    """What is to be measured: a model that is named is loaded, and closed in the end; all else is a set.
+
+    Raises:
+        DataError, ModelError: nothing there, or neither.
+    """
+    if isinstance(images, Generator) or (isinstance(images, str | Path) and names_model(images)):
+        with loaded(images, device=device, threads=threads) as generator:
+            yield generator
+    else:
+        yield as_set(images, size=size)
+
+
 def image_sets(
-    images: Measurable,
+    images: Generator | ImageSet,
     *,
     n: int = N,
     seed: int = 0,
     repeats: int = 1,
-    size: int | None = None,
     truncation: float = 1.0,
     batch_size: int | None = None,
-    device: Device = "auto",
-    threads: int | None = None,
-) -> Iterator[list[ImageSet]]:
+) -> list[ImageSet]:
     """What is to be measured as sets: of a generator `repeats` of them, each of `n` seeds of its own.
 
     Raises:
         UsageError: `repeats` for images that are not a generator's, or is below 1; seeds out of range.
-        DataError, ModelError: nothing there, or none of them.
     """
     n, seed, repeats = whole_number("n", n), check_seed(seed), whole_number("repeats", repeats)
-    if isinstance(images, Generator) or (isinstance(images, str | Path) and names_model(images)):
+    if isinstance(images, Generator):
         seeds = [Seeds.starting(seed + k * n, n) for k in range(repeats)]
-        with loaded(images, device=device, threads=threads) as generator:
-            yield [images_of(generator, part, truncation=truncation, batch_size=batch_size) for part in seeds]
-        return
-    whole = as_set(images, size=size)
+        return [images_of(images, part, truncation=truncation, batch_size=batch_size) for part in seeds]
     if repeats > 1:
-        raise UsageError(f"repeats is {repeats} and must be 1 for {whole.source}: a model alone is drawn anew")
-    yield [whole]
+        raise UsageError(f"repeats is {repeats} and must be 1 for {images.source}: a model alone is drawn anew")
+    return [images]
 
 
 @contextmanager
