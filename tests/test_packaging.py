@@ -75,7 +75,7 @@ def test_the_wheel_names_both_licences_and_only_the_extras_of_users(wheel: Path)
     assert b"LicenseRef-animegen-models" in texts["models/LICENSE"]
     assert b"Apache License\n                           Version 2.0" in texts["models/LICENSE"]
     assert not [value for value in metadata.get_all("Classifier", []) if value.startswith("License ::")]
-    assert sorted(metadata.get_all("Provides-Extra", [])) == ["cpu", "fetch", "gpu", "mp4"]
+    assert sorted(metadata.get_all("Provides-Extra", [])) == ["cpu", "fetch", "gpu", "mp4", "openvino", "ray", "serve"]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from animegen.cli.image import image
 from animegen.cli.info import info
 from animegen.cli.interpolate import interpolate
 from animegen.cli.models import models
+from animegen.cli.ray import ray
 from animegen.cli.sample import sample
 from animegen.cli.search import search
 from animegen.cli.serve import serve
@@ -44,7 +45,7 @@ COMMANDS = (
     *(fid, evaluate, stats),  # measure them
     *(info, models, doctor, bench),  # tell what is there, and how fast
     serve,  # answers others
-    *(web, export_triton),  # take models elsewhere
+    *(web, ray, export_triton),  # take models elsewhere
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import SupportsIndex
 
 from animegen import __version__
+from animegen.deploy.files import model_files
 from animegen.errors import ModelError, UsageError
 from animegen.files import check_parent, make_folder, replacing_folder
 from animegen.generator import Generator
@@ -21,7 +22,6 @@ from animegen.model import catalog
 from animegen.model.foreign import Overrides
 from animegen.runtime import Tensor
 from animegen.runtime.devices import CUDA_BUCKETS
-from animegen.runtime.weights import weights_beside
 from animegen.seeds import whole_number
 
 _TYPES = {
@@ -73,7 +73,7 @@ def export(
     make_folder(repository)
     with replacing_folder(repository / name) as folder:
         (folder / "1").mkdir()
-        for file, place in _files(path):
+        for file, place in model_files(path, "model.onnx"):
             (folder / "1" / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / "1" / place)
         (folder / "config.pbtxt").write_text(text, encoding="utf-8", newline="\n")
@@ -143,13 +143,6 @@ def _notes(generator: Generator) -> Iterator[str]:
         )
     for constant in signature.constants:
         yield f"{_quoted(constant.name)[1:-1]} was {constant.value:g} for all images."
-
-
-def _files(model: Path) -> Iterator[tuple[Path, Path]]:
-    """The files of a model, each with its place beside the graph."""
-    yield model, Path("model.onnx")
-    for path in weights_beside(model.read_bytes(), model):
-        yield path, path.relative_to(model.parent)
 
 
 def _port(tensor: Tensor, generator: Generator) -> _Port:
