@@ -245,5 +245,15 @@ def test_errors_that_others_answer_have_the_form_too(client: TestClient, generat
         assert guarded.get("/v2/models/tiny", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
+def test_the_schema_names_every_route(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    mine = {path: set(methods) for path, methods in paths.items() if path.startswith("/v2")}
+    assert len(mine) == 9
+    assert {path for path, methods in mine.items() if methods == {"post"}} == {
+        "/v2/models/{name}/infer",
+        "/v2/models/{name}/versions/{version}/infer",
+    }
+
+
 def test_it_is_an_option(generators: Any) -> None:
     assert TestClient(create_app(generators, LIMITS)).get("/v2").status_code == 404

@@ -23,11 +23,11 @@ from animegen.server import tensors
 from animegen.server.batcher import Job
 from animegen.server.models import Served
 from animegen.server.problems import MEDIA_TYPE, Busy, Problem
+from animegen.server.routes import get
 from animegen.server.service import Service
 
 PREFIX = "/v2"
 VERSION = "1"  # the only one that a model has here
-_GET = ["GET", "HEAD"]
 _VERSIONS = "/models/{name}/versions/{version}"
 _Name = Annotated[str, Path(max_length=200, description="The name of a served model.")]
 _Version = Annotated[str, Path(max_length=20, description=f"Always {VERSION}.")]
@@ -41,6 +41,7 @@ _ERROR = {
         }
     },
 }
+_BUSY: dict[int | str, dict[str, Any]] = {503: _ERROR}
 _TENSOR = {
     "type": "object",
     "properties": {
@@ -139,52 +140,54 @@ async def _send_error(start: Message, problem: bytes, send: Send) -> None:
 def router(service: Service) -> APIRouter:
     """The protocol's routes."""
     errors: dict[int | str, dict[str, Any]] = {400: _ERROR, 503: _ERROR}
-    routes = APIRouter(prefix=PREFIX, tags=["Open Inference Protocol"], responses={401: _ERROR, 404: _ERROR})
+    routes = APIRouter(
+        prefix=PREFIX, tags=["Open Inference Protocol"], responses={401: _ERROR, 404: _ERROR, 414: _ERROR}
+    )
 
-    @routes.api_route("", methods=_GET)
+    @get(routes, "")
     async def about_the_server() -> dict[str, Any]:
         """The server's name, version and extensions."""
         return {"name": "animegen", "version": __version__, "extensions": ["binary_tensor_data"]}
 
-    @routes.api_route("/health/live", methods=_GET, response_class=Response)
+    @get(routes, "/health/live", response_class=Response)
     async def live() -> Response:
         """Whether the process answers."""
         return Response()
 
-    @routes.api_route("/health/ready", methods=_GET, response_class=Response, responses={503: _ERROR})
+    @get(routes, "/health/ready", response_class=Response, responses=_BUSY)
     async def ready() -> Response:
         """Whether the models are warm and the server isn't stopping."""
         return _ready(service)
 
-    @routes.api_route("/models/{name}/ready", methods=_GET, response_class=Response, responses=errors)
+    @get(routes, "/models/{name}/ready", response_class=Response, responses=_BUSY)
     async def model_ready(name: _Name) -> Response:
         """Whether a model answers."""
         service.models.choose(name)
         return _ready(service)
 
-    @routes.api_route(f"{_VERSIONS}/ready", methods=_GET, response_class=Response, responses=errors)
+    @get(routes, f"{_VERSIONS}/ready", response_class=Response, responses=_BUSY)
     async def version_ready(name: _Name, version: _Version) -> Response:
         """Whether a model answers."""
         _check_version(name, version)
         return await model_ready(name)
 
-    @routes.api_route("/models/{name}", methods=_GET, responses={400: _ERROR})
+    @get(routes, "/models/{name}")
     async def about_a_model(name: _Name) -> dict[str, Any]:
         """The tensors that a model takes and gives."""
         return _metadata(service.models.choose(name))
 
-    @routes.api_route(_VERSIONS, methods=_GET, responses={400: _ERROR})
+    @get(routes, _VERSIONS)
     async def about_a_version(name: _Name, version: _Version) -> dict[str, Any]:
         """The tensors that a model takes and gives."""
         _check_version(name, version)
         return await about_a_model(name)
 
-    _add_inference(routes, service, responses=errors | {413: _ERROR})
+    _add_inference(routes, service)
     return routes
 
 
-def _add_inference(routes: APIRouter, service: Service, responses: dict[int | str, dict[str, Any]]) -> None:
-    inference: dict[str, Any] = {"response_class": Response, "responses": responses, "openapi_extra": _BODY}
+def _add_inference(routes: APIRouter, service: Service) -> None:
+    inference: dict[str, Any] = {"response_class": Response, "responses": _BUSY, "openapi_extra": _BODY}
 
     @routes.post("/models/{name}/infer", **inference)
     async def infer(request: Request, name: _Name, json_length: _Length = None) -> Response:
