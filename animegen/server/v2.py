@@ -139,10 +139,7 @@ async def _send_error(start: Message, problem: bytes, send: Send) -> None:
 
 def router(service: Service) -> APIRouter:
     """The protocol's routes."""
-    errors: dict[int | str, dict[str, Any]] = {400: _ERROR, 503: _ERROR}
-    routes = APIRouter(
-        prefix=PREFIX, tags=["Open Inference Protocol"], responses={401: _ERROR, 404: _ERROR, 414: _ERROR}
-    )
+    routes = APIRouter(prefix=PREFIX, tags=["Open Inference Protocol"], responses={"4XX": _ERROR})
 
     @get(routes, "")
     async def about_the_server() -> dict[str, Any]:
