@@ -52,12 +52,11 @@ class Output:
     @property
     def takes_many(self) -> bool:
         """Whether this is a folder, a .zip or an .npz, which hold images one by one."""
-        from animegen.images.formats import STILLS
-        from animegen.images.sinks import SUFFIXES
+        from animegen.images.formats import ONE_BY_ONE, STILLS
 
         suffix = self.path.suffix.lower()
         is_folder = self.name.endswith(("/", os.sep)) or (self.path.is_dir() and suffix not in STILLS)
-        return self.name != _STDOUT and (is_folder or suffix in SUFFIXES)
+        return self.name != _STDOUT and (is_folder or suffix in ONE_BY_ONE)
 
     @property
     def moves(self) -> bool:

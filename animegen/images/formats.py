@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from animegen.errors import UsageError
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 LARGEST_PICTURE = 2**28  # bytes of pixels: as RGB the most that Pillow opens without a warning of a bomb
 LARGEST_ANIMATION = 2**31  # bytes that an encoder may take
@@ -66,6 +69,8 @@ class Format:
 
 def mp4_rate(fps: float) -> Fraction:
     """The rate as the fraction that an MP4 holds, such as 24000/1001."""
+    from fractions import Fraction
+
     return Fraction(fps).limit_denominator(1001)
 
 
@@ -76,6 +81,7 @@ STILLS = {
     ".jpeg": _JPEG,
     ".webp": Format(name="WEBP", side=16_383),
 }
+ONE_BY_ONE = (".zip", ".npz")  # what holds images one by one, beside a folder
 ANIMATIONS = {
     # A GIF counts time in hundredths of a second, and players crawl below 2 of them.
     ".gif": Format(name="GIF", side=65_535, fps=50, clock=100, bytes_a_pixel=2, keeps_frames=True),

@@ -36,7 +36,6 @@ Existing = Literal["refuse", "overwrite", "skip"]
 Pairs = Iterable[tuple[int, Images]]
 Describe = Callable[[int | None], Mapping[str, Any]]  # the metadata of a seed's picture, or with None of them all
 
-SUFFIXES = (".zip", ".npz")
 _SAME_IMAGES = frozenset(("software", "model"))  # facts that may differ: a model is what its hash says
 _WAITING = 4  # encoded images in flight for each worker: enough to keep it busy, few enough to stay small
 

@@ -7,17 +7,20 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from animegen.errors import UsageError
 from animegen.files import replacing
 from animegen.images.formats import LARGEST_PICTURE, still_format
 from animegen.images.metadata import save_options
 from animegen.seeds import whole_number
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 Images = NDArray[np.uint8]
 
@@ -124,6 +127,8 @@ def table(images: Images, rows: Sequence[object], columns: Sequence[object]) -> 
 
 def _caption(text: str, width: int | None) -> Image.Image:
     """Black on white, in the middle of a strip of that width, or of the text's own."""
+    from PIL import ImageDraw
+
     draw = ImageDraw.Draw(Image.new("L", (1, 1)))
     sizes = range(LABEL - 1, 5, -1)
     size = next((size for size in sizes if width is None or draw.textlength(text, _font(size)) <= width), 5)
@@ -226,4 +231,6 @@ def _check_pixels(images: NDArray[Any], shape: str) -> None:
 
 @lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    from PIL import ImageFont
+
     return ImageFont.load_default(size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.metadata
 import io
 import os
 from pathlib import Path
@@ -49,6 +48,8 @@ def onnxruntime() -> ModuleType:
 
 def installed_wheels() -> dict[str, str]:
     """The installed ONNX Runtime wheels and their versions. They share one folder, so there must not be two."""
+    import importlib.metadata  # a twentieth of the time that a first image takes, and only doctor asks
+
     wheels = {}
     for distribution in importlib.metadata.distributions():
         name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
