@@ -267,6 +267,14 @@ def anime() -> Extractor:
     return Extractor.load("anime", device="cpu")
 
 
+@pytest.fixture(scope="session")
+def imagenet() -> Extractor:
+    """The shipped general extractor, loaded once."""
+    from animegen import Extractor
+
+    return Extractor.load("imagenet", device="cpu")
+
+
 def picture(number: int, size: tuple[int, int] = (20, 20)) -> Image.Image:
     """A picture of its own for each number: a coloured disc on a coloured ground."""
     rng = np.random.default_rng(number)

@@ -7,18 +7,19 @@ import hashlib
 import json
 import multiprocessing
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, classifier, write_model
+from conftest import ROOT, classifier, picture, write_model
 from extractor_models import TAGS, extractor_graph, write_extractor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from animegen import DataError, Extractor, Generator, ModelError, UsageError
+from animegen import DataError, Extractor, Generator, ModelError, UsageError, measure
 from animegen.model import catalog
 from animegen.quality.extractors import CARD_KEY
 from animegen.runtime import Session
@@ -187,3 +188,42 @@ def test_the_shipped_extractor_s_card(anime: Extractor) -> None:
     for name, value in card["accuracy"].items():
         assert f"| {name} | {value['right']} | {value['held_out']} |" in page
     assert card["note"] in page
+
+
+# --- the general one ---
+
+
+def test_the_general_extractor_takes_any_picture(imagenet: Extractor, tmp_path: Path) -> None:
+    images = noise(7, (20, 31))
+    features = imagenet(images)
+    assert (features.shape, imagenet.tags) == ((7, 1280), ())
+    for batch_size in (1, 3):
+        np.testing.assert_array_equal(imagenet(images, batch_size=batch_size), features)
+    flat = [imagenet(np.full((1, side, side, 3), 90, np.uint8)) for side in (9, 224, 300)]
+    np.testing.assert_allclose(flat[0], flat[1], atol=1e-3)
+    np.testing.assert_allclose(flat[2], flat[1], atol=1e-3)
+    grey = noise(2, channels=1)
+    np.testing.assert_array_equal(imagenet(grey), imagenet(np.repeat(grey, 3, axis=3)))
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        for number, mode in enumerate(("RGB", "RGBA", "L", "P")):
+            with archive.open(f"{number}.png", "w") as file:
+                picture(number).convert(mode).save(file, "PNG")
+    assert measure(tmp_path / "pictures.zip", imagenet, size=32).statistics.count == 4
+
+
+def test_the_general_extractor_needs_no_torch_and_says_what_it_is(imagenet: Extractor) -> None:
+    path = catalog.extractors()["imagenet-lite0"]
+    assert path.stat().st_size < 9e6
+    assert (imagenet.name, imagenet.resize[:22]) == ("imagenet", "bilinear to 224×224, a")
+    page = (ROOT / "models" / "extractors" / "imagenet-lite0.md").read_text(encoding="utf-8")
+    for word in (imagenet.sha256, imagenet.weights_sha256, imagenet.resize, "Apache-2.0", "published FIDs"):
+        assert word in page
+
+
+def test_the_two_shipped_extractors_don_t_mix(imagenet: Extractor, anime: Extractor) -> None:
+    images = noise(4, (64, 64))
+    reference = measure(images, imagenet)
+    with pytest.raises(DataError, match=r"imagenet .* anime .* one extractor on both sides"):
+        reference.distance(measure(images, anime))
+    with pytest.raises(DataError, match="one extractor on both sides"):
+        measure(images, anime, against=reference)

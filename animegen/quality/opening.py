@@ -27,7 +27,8 @@ def own_reference(images: Generator | ImageSet) -> str | None:
         return None
     card = images.card
     hashes = {card.quality.get("reference_sha256"), card.data.get("sha256")}
-    return next((name for name, path in catalog.references().items() if _stored(path, "data_sha256") in hashes), None)
+    shipped = sorted(catalog.references().items())  # NAME before NAME-EXTRACTOR, which is of the same pictures
+    return next((name for name, path in shipped if _stored(path, "data_sha256") in hashes), None)
 
 
 def open_reference(
