@@ -162,7 +162,9 @@ async function config(tries = 0) {
 const said = await config();
 try {
   const { open } = await import(`./engine-${said.engine === "local" ? "local" : "server"}.js`);
-  const progress = ({ what, loaded, total }) => {
+  const progress = (state) => {
+    if (!state) return window.animegen?.controls.tell(window.animegen.engine); // a model that was chosen later is there
+    const { what, loaded, total } = state;
     byId("where").textContent = total ? `Loading ${what}: ${Math.round((100 * loaded) / total)} %` : `Loading ${what}`;
   };
   window.animegen = new Page(await open(said, { progress }));
