@@ -57,7 +57,8 @@ class TorchGraph(nn.Module):
         for kind, names, output, attributes in self._steps:
             arguments = [values[name] if name else None for name in names]
             values[output] = _apply(kind, arguments, attributes)
-        return values[self._output]
+        images: Tensor = values[self._output]
+        return images
 
 
 def _apply(kind: str, arguments: list[Any], attributes: dict[str, Any]) -> Tensor:
