@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page, Playwright
 
 FLAGS = (
     *("--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -27,16 +27,19 @@ ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-
 
 
 @contextmanager
-def chromium(*flags: str) -> Iterator[Browser]:
-    """A browser; skips the test where there is none."""
+def driver() -> Iterator[Playwright]:
+    """Playwright, for the tests of a module: a process runs one at a time, and its event loop gets in others' way."""
     playwright = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium")
-    if path is None:
+    if shutil.which("chromium") is None:
         pytest.skip("chromium isn't installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=[*FLAGS, *(flags or ("--disable-gpu",))])
-        yield browser
-        browser.close()
+    with playwright.sync_playwright() as running:
+        yield running
+
+
+def launched(running: Playwright, *flags: str) -> Browser:
+    """A browser with more flags; without any it has no graphics card."""
+    path = shutil.which("chromium")
+    return running.chromium.launch(executable_path=path, args=[*FLAGS, *(flags or ("--disable-gpu",))])
 
 
 @contextmanager
@@ -70,6 +73,13 @@ globalThis.toBase64 = (data) => {
   for (let k = 0; k < bytes.length; k += 8192) text += String.fromCharCode(...bytes.subarray(k, k + 8192));
   return btoa(text);
 };
+globalThis.shownToBase64 = async (image) => {
+  await image.decode();
+  const { naturalWidth: width, naturalHeight: height } = image;
+  const context = new OffscreenCanvas(width, height).getContext("2d");
+  context.drawImage(image, 0, 0);
+  return { width, height, data: toBase64(context.getImageData(0, 0, width, height).data) };
+};
 globalThis.blobToBase64 = async (blob) => toBase64(await blob.arrayBuffer());
 """
 
@@ -83,6 +93,13 @@ def with_helpers(page: Page) -> Page:
 def floats(text: str) -> NDArray[np.float32]:
     """The float32 values of base64."""
     return np.frombuffer(base64.b64decode(text), np.float32)
+
+
+def shown(image: Locator) -> NDArray[np.uint8]:
+    """The pixels [H, W, 3] of an <img>, as it is decoded."""
+    made = image.evaluate("(image) => shownToBase64(image)")
+    pixels = np.frombuffer(base64.b64decode(made["data"]), np.uint8)
+    return pixels.reshape(made["height"], made["width"], 4)[..., :3]
 
 
 def text_of(data: NDArray[Any] | bytes) -> str:

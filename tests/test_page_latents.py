@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from browsers import chromium, floats, served, text_of, with_helpers
+from browsers import driver, floats, launched, served, text_of, with_helpers
 from conftest import GROUPS, ROOT
 from numpy.typing import NDArray
 from PIL import Image
 
 from animegen import Generator, grid, latents, read_metadata
-from animegen.labels import LabelGroup, blended_loop, draw_classes
+from animegen.labels import LabelGroup, blended_loop, draw_classes, read_labels
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     """A page beside the modules of the real one, which are `law`, `labels` and so on in it."""
-    with chromium() as browser, served(ROOT / "animegen" / "server") as address:
-        page = with_helpers(browser.new_page())
+    with driver() as running, served(ROOT / "animegen" / "server") as address:
+        page = with_helpers(launched(running).new_page())
         page.goto(f"{address}page/favicon.svg")
         page.evaluate(
             """async () => {
@@ -99,6 +99,7 @@ POINTS: list[dict[str, Any]] = [
     {"seed": 7, "toward": [[8, 0.5]], "mode": "lerp", "labels": {"eyes": "unknown"}},
     {"seed": 7, "toward": [[8, 1]], "labels": {"hair": {"red": 0.7, "blue": 0.1}}},
     {"seed": 7, "toward": [[8, 0], [7, 0.3]], "moves": {"0": -0.1}},
+    {"seed": 9, "labels": {"hair": "red:0.7+blue:0.1", "eyes": "grey"}},
 ]
 
 
@@ -113,7 +114,10 @@ def faces(conditional_model: Path) -> Iterator[tuple[Generator, dict[str, Any]]]
 
 def point_in_python(generator: Generator, point: dict[str, Any]) -> list[NDArray[np.float32]]:
     moves = {int(direction): length for direction, length in point.get("moves", {}).items()}
-    return list(generator.point(**{**point, "moves": moves}))
+    labels = point.get("labels", {})
+    if isinstance(hair := labels.get("hair"), str):  # a mix may come as a text, as people type it
+        labels = {**labels, **read_labels([f"hair={hair}"], generator.labels)}
+    return list(generator.point(**{**point, "moves": moves, "labels": labels}))
 
 
 def test_a_point_lies_at_the_same_place(page: Page, faces: tuple[Generator, dict[str, Any]]) -> None:
@@ -158,6 +162,7 @@ def test_morphs_and_walks_pass_the_same_places(page: Page, faces: tuple[Generato
         ({"seed": 1, "labels": {"nose": "red"}}, "this model has no labels for nose"),
         ({"seed": 1, "labels": {"hair": "green"}}, "hair has no green: choose one of blonde, blue, red"),
         ({"seed": 1, "labels": {"hair": {"red": 0}}}, "sums to 0"),
+        ({"seed": 1, "labels": {"hair": "red:much"}}, "must be an ordinary number of 0 or more"),
         ({"seed": 1, "labels": {"hair": {"red": -1}}}, "must be an ordinary number of 0 or more"),
     ],
 )

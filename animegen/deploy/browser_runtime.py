@@ -63,7 +63,7 @@ def runtime_files(folder: Path | None = None, *, webgpu: bool = True) -> dict[st
     if folder is not None:
         return _from_folder(folder, names)
     with tempfile.TemporaryDirectory(prefix="animegen-") as temporary:
-        return _unpacked(_packed(Path(temporary)), names)
+        return _unpacked(npm_archive(Path(temporary)), names)
 
 
 def licences() -> dict[str, str]:
@@ -83,8 +83,13 @@ def licences() -> dict[str, str]:
     return texts
 
 
-def _packed(folder: Path) -> Path:
-    """The package's archive, fetched into a folder. Nothing is installed, so no script of a package is run."""
+def npm_archive(folder: Path) -> Path:
+    """The package's archive, fetched into a folder by npm. Nothing is installed, so no script of a package is run.
+
+    Raises:
+        MissingPackageError: npm isn't installed.
+        DataError: npm can't fetch it.
+    """
     npm, package = shutil.which("npm"), locked()
     if npm is None:
         raise MissingPackageError(f"{NAME} comes by npm, which isn't installed: install Node.js, {_INSTEAD}")
@@ -131,10 +136,12 @@ def _unpacked(archive: Path, names: list[str]) -> dict[str, bytes]:
             f"{archive.name} is not the file whose hash the lock file has: it was damaged or changed on its way; "
             f"remove it from npm's cache with npm cache clean --force, {_INSTEAD}"
         )
-    files = {}
+    files: dict[str, bytes] = {}
     with tarfile.open(archive, "r:gz") as tar:
-        for name in names:
-            content = tar.extractfile(f"package/dist/{name}")
-            assert content is not None  # the hash was right
-            files[name] = content.read()
-    return files
+        for member in tar:  # one after another: what is behind the last of them needn't be unpacked
+            content = tar.extractfile(member) if member.name in {f"package/dist/{name}" for name in names} else None
+            if content is not None:
+                files[Path(member.name).name] = content.read()
+            if len(files) == len(names):
+                break
+    return {name: files[name] for name in names}

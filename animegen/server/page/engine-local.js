@@ -8,6 +8,7 @@ const CALL = 50; // milliseconds that a call should take, so that what is urgent
 /**
  * Start the worker, the runtime and the first model.
  *
+ * `progress` is called while a model or the runtime loads, and with null when that is over.
  * `?engine=wasm` or `?engine=webgpu` in the page's address overrules where models run.
  *
  * @param {object} config config.json
@@ -36,7 +37,7 @@ class LocalEngine {
     this.#worker.addEventListener("message", ({ data }) => this.#answered(data));
     this.#worker.addEventListener("error", (event) => {
       event.preventDefault();
-      const error = new EngineError(`the page's worker failed (${event.message ?? "it can't be loaded"}): load the page again`);
+      const error = new EngineError(`the page's worker failed (${event.message ?? "it can't be loaded"}): load the page again`, { status: 500 });
       for (const { fail } of this.#answers.values()) fail(error);
       this.#answers.clear();
     });
@@ -49,7 +50,7 @@ class LocalEngine {
     this.where = where;
     this.formats = formats;
     const many = threads === 1 ? "1 thread" : `${threads} threads`;
-    this.detail = where === "webgpu" ? "WebGPU in this browser" : `WebAssembly in this browser, ${many}`;
+    this.detail = where === "webgpu" ? "WebGPU" : `WebAssembly, ${many}`;
   }
 
   /** The image of a point: {url, ms}. `urgent` goes before the others that wait. */
@@ -124,7 +125,7 @@ class LocalEngine {
   }
 
   #answered({ id, made, failed, progress }) {
-    if (progress) {
+    if (progress !== undefined) {
       this.progress(progress);
       return;
     }

@@ -40,8 +40,18 @@ export function blendedLoop(stops, frames) {
   });
 }
 
+/** Classes and their shares, of a class, of {class: share, …}, or of a text such as green:0.7+blue:0.3. */
+function sharesOf(group, label) {
+  if (typeof label === "object") return Object.entries(label);
+  if (group.classes.includes(label) || !/[+:]/.test(label)) return [[label, 1]];
+  return String(label).split("+").map((part) => {
+    const place = part.lastIndexOf(":");
+    return place < 0 ? [part, 1] : [part.slice(0, place), Number(part.slice(place + 1))];
+  });
+}
+
 function values(group, label) {
-  const shares = typeof label === "object" ? Object.entries(label) : [[label, 1]];
+  const shares = sharesOf(group, label);
   const found = group.classes.map(() => 0);
   if (label === UNKNOWN && !group.classes.includes(UNKNOWN)) return found;
   for (const [name, share] of shares) {

@@ -23,7 +23,7 @@ export async function fetched({ path, bytes, sha256 }, base, what, progress = ()
     for (const reader = answer.body.getReader(); ; ) {
       const { done, value } = await reader.read();
       if (done) break;
-      if (loaded + value.length > bytes) throw new EngineError(changed(what));
+      if (loaded + value.length > bytes) throw changed(what);
       data.set(value, loaded);
       loaded += value.length;
       progress(loaded);
@@ -32,7 +32,7 @@ export async function fetched({ path, bytes, sha256 }, base, what, progress = ()
     if (cause instanceof EngineError) throw cause;
     throw new EngineError(`${what} broke off after ${Math.floor((100 * loaded) / bytes)} %: ${AGAIN}`, { cause });
   }
-  if (loaded !== bytes || !(await matches(data, sha256))) throw new EngineError(changed(what));
+  if (loaded !== bytes || !(await matches(data, sha256))) throw changed(what);
   return data;
 }
 
@@ -44,5 +44,6 @@ async function matches(data, sha256) {
 }
 
 function changed(what) {
-  return `${what} is not the file that this page was made with: load the page again, or build the site again`;
+  const words = `${what} is not the file that this page was made with: load the page again, or build the site again`;
+  return new EngineError(words, { status: 500 });
 }

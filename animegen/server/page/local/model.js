@@ -32,11 +32,11 @@ export class LocalModel {
     try {
       this.session = await ort.InferenceSession.create(data, { executionProviders: [where], externalData, logSeverityLevel: 3 });
     } catch (cause) {
-      throw new EngineError(`${name} can't be loaded here (${firstLine(cause)}): try another browser`, { cause });
+      throw new EngineError(`${name} can't be loaded here (${firstLine(cause)}): try another browser`, { status: 500, cause });
     }
     const [first] = await this.draw([place(this.facts, { seed: 0 })]);
     if (where === "webgpu" && this.facts.probe.values.some((value, k) => Math.abs(first.data[k * this.facts.probe.step] - value) > APART)) {
-      throw new EngineError(`the graphics card draws other pictures than the model's`);
+      throw new EngineError("the graphics card draws other pictures than the model's", { status: 500 });
     }
     return this;
   }
@@ -69,7 +69,7 @@ export class LocalModel {
       values = await made[graph.output].getData();
       made[graph.output].dispose();
     } catch (cause) {
-      throw new EngineError(`the model failed to run here (${firstLine(cause)}): load the page again`, { cause });
+      throw new EngineError(`the model failed to run here (${firstLine(cause)}): load the page again`, { status: 500, cause });
     }
     this.milliseconds = (performance.now() - began) / places.length;
     return places.map((_, k) => picture(values, k, shape, graph));

@@ -1,5 +1,6 @@
 // The engine's worker: it holds the runtime and the models, so that the page's own thread stays free.
-// A message is {id, kind, …}; its answer {id, made} or {id, failed: {message, status}}. Progress comes as {progress}.
+// A message is {id, kind, …}; its answer {id, made} or {id, failed: {message, status}}. Progress comes as {progress}, which
+// is null once a load is over.
 
 import { EngineError } from "../engine-error.js";
 import { LocalModel } from "./model.js";
@@ -71,7 +72,7 @@ function opened(name) {
   if (!models.has(name)) {
     const facts = site.models.find((model) => model.name === name);
     const loading = inTurn(() => new LocalModel(facts).open(runtime, base, tell));
-    loading.catch(() => models.delete(name));
+    loading.catch(() => models.delete(name)).finally(() => tell(null));
     models.set(name, loading);
   }
   return models.get(name);
