@@ -136,12 +136,10 @@ def _unpacked(archive: Path, names: list[str]) -> dict[str, bytes]:
             f"{archive.name} is not the file whose hash the lock file has: it was damaged or changed on its way; "
             f"remove it from npm's cache with npm cache clean --force, {_INSTEAD}"
         )
-    files: dict[str, bytes] = {}
+    files = {}
     with tarfile.open(archive, "r:gz") as tar:
-        for member in tar:  # one after another: what is behind the last of them needn't be unpacked
-            content = tar.extractfile(member) if member.name in {f"package/dist/{name}" for name in names} else None
-            if content is not None:
-                files[Path(member.name).name] = content.read()
-            if len(files) == len(names):
-                break
-    return {name: files[name] for name in names}
+        for name in names:
+            content = tar.extractfile(f"package/dist/{name}")
+            assert content is not None  # the hash was right
+            files[name] = content.read()
+    return files
