@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, load_model, save_model
 from PIL import Image
 
 from animegen import AnimegenError, Generator, Overrides, find_model, grid
-from animegen.deploy.browser_runtime import locked, npm_archive
+from animegen.deploy.browser_runtime import runtime_files
 from animegen.deploy.site import write_site
 from animegen.images.stills import enlarge
 
@@ -36,7 +36,7 @@ SHIPPED = ("anime-face-64", "anime-pixels-64")
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the runtime's archive, which the first process that needs it fetches."""
+    """A folder with the runtime's files, which the first process that needs them fetches."""
     fcntl = pytest.importorskip("fcntl")
     if shutil.which("npm") is None:
         pytest.skip("npm isn't installed")
@@ -45,11 +45,14 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / locked().archive).exists():
+        if not (folder / "dist").exists():
             try:
-                npm_archive(folder)
+                files = runtime_files()
             except AnimegenError as error:
                 pytest.skip(str(error))
+            (folder / "dist").mkdir()
+            for name, data in files.items():
+                (folder / "dist" / name).write_bytes(data)
     return folder
 
 
@@ -246,6 +249,22 @@ def test_one_wrong_point_leaves_the_others_alone(engine: Watched) -> None:
         }"""
     )
     assert told == ["made", ["EngineError", 400], ["EngineError", 400], "made", ["AbortError", None]]
+
+
+def test_a_save_may_be_given_up(engine: Watched) -> None:
+    told = engine.page.evaluate(
+        """async (job) => {
+          const given = new AbortController();
+          const saved = engine.save(engine.models[0], job, { signal: given.signal });
+          given.abort();
+          const name = await saved.catch((error) => error.name);
+          const { url } = await engine.image(engine.models[0], { seed: 1 }, { urgent: true });
+          engine.release(url);
+          return [name, url.startsWith("blob:")];
+        }""",
+        {"kind": "walk", "form": "gif", "seeds": [1, 2], "frames": 600, "fps": 20, "scale": 1},
+    )
+    assert told == ["AbortError", True]
 
 
 def test_files_hold_the_same_images(engine: Watched, by_name: Generators) -> None:

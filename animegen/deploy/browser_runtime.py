@@ -63,7 +63,7 @@ def runtime_files(folder: Path | None = None, *, webgpu: bool = True) -> dict[st
     if folder is not None:
         return _from_folder(folder, names)
     with tempfile.TemporaryDirectory(prefix="animegen-") as temporary:
-        return _unpacked(npm_archive(Path(temporary)), names)
+        return _unpacked(_packed(Path(temporary)), names)
 
 
 def licences() -> dict[str, str]:
@@ -83,13 +83,8 @@ def licences() -> dict[str, str]:
     return texts
 
 
-def npm_archive(folder: Path) -> Path:
-    """The package's archive, fetched into a folder by npm. Nothing is installed, so no script of a package is run.
-
-    Raises:
-        MissingPackageError: npm isn't installed.
-        DataError: npm can't fetch it.
-    """
+def _packed(folder: Path) -> Path:
+    """The package's archive, fetched into a folder by npm. Nothing is installed, so no script of a package is run."""
     npm, package = shutil.which("npm"), locked()
     if npm is None:
         raise MissingPackageError(f"{NAME} comes by npm, which isn't installed: install Node.js, {_INSTEAD}")

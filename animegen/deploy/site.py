@@ -26,10 +26,15 @@ _CONFIG = "config.json"
 _OWN = ("index.html", _CONFIG, "_headers", "licences", "models", "page", "runtime")  # a site's entries
 _SERVER_ONLY = {"engine-server.js"}
 
-# WebAssembly has threads only in a page that these isolate. Netlify, Cloudflare Pages and others read them here.
+# Netlify, Cloudflare Pages and others read them here. The first two isolate the page, without which WebAssembly has no
+# threads; what has its hash in its path never changes.
 _HEADERS = """/*
   Cross-Origin-Opener-Policy: same-origin
   Cross-Origin-Embedder-Policy: require-corp
+/models/*
+  Cache-Control: public, max-age=31536000, immutable
+/runtime/*
+  Cache-Control: public, max-age=31536000, immutable
 """
 # The page asks nobody but its own address, whatever a host sends along with it.
 _POLICY = (
@@ -226,9 +231,9 @@ def _licences(models: Iterable[dict[str, Any]]) -> dict[str, bytes]:
 
 def _own(name: str) -> str:
     """A licence of this package: from a checkout, or from what pip keeps of the package."""
-    path = _PACKAGE.parent / name
-    if is_file(path):
-        return path.read_text(encoding="utf-8")
+    checkout = _PACKAGE.parent
+    if is_file(checkout / "pyproject.toml"):
+        return (checkout / name).read_text(encoding="utf-8")
     try:
         text = distribution("animegen").read_text(f"licenses/{name}")
     except PackageNotFoundError:
