@@ -115,14 +115,13 @@ def _service(models: Models, limits: Limits, wait: float, *, private: bool) -> S
 def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        service.batcher.start()
+        service.start()
         warming = asyncio.create_task(asyncio.to_thread(_warm_up, service))
         try:
             yield
         finally:
             await asyncio.gather(warming, return_exceptions=True)
-            await service.batcher.stop()
-            service.close()
+            await service.stop()
 
     return lifespan
 

@@ -127,32 +127,36 @@ class Batcher:
         self.waiting = 0  # images
         self._rate = 100.0  # images a second, lately
         self._queues: dict[int, deque[_Entry]] = {}  # of each generator
-        self._work = asyncio.Event()
-        self._threads = ThreadPoolExecutor(lanes, "lane", enter)
+        self._enter = enter
+        self._work: asyncio.Event | None = None  # none while the lanes are not started
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Start the lanes, on the running event loop."""
-        self._tasks = [asyncio.create_task(self._lane()) for _ in range(self.lanes)]
+        self._work = asyncio.Event()
+        threads = ThreadPoolExecutor(self.lanes, "lane", self._enter)
+        self._tasks = [asyncio.create_task(self._lane(self._work, threads)) for _ in range(self.lanes)]
 
     async def stop(self) -> None:
-        """End the lanes; what still waits is answered by 503."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End the lanes after the batches that they are at; what still waits is answered by 503."""
+        work, self._work = self._work, None
+        if work is not None:
+            work.set()
+        await asyncio.gather(*self._tasks)
         for entries in self._queues.values():
             for entry in entries:
                 if not entry.future.done():
-                    entry.future.set_exception(Busy("the server is stopping: ask again"))
+                    entry.future.set_exception(_stopping())
         self._queues.clear()
-        self._threads.shutdown(cancel_futures=True)
 
     def submit(self, job: Job[T]) -> asyncio.Future[Done[T]]:
         """Let a job wait for a lane. Whoever no longer wants its result cancels the future.
 
         Raises:
-            Busy: too many images wait already.
+            Busy: too many images wait already, or the lanes are not started.
         """
+        if self._work is None:
+            raise _stopping()
         if self.waiting + job.size > self.limit:
             raise Busy(f"{self.waiting} images wait already: ask again", seconds=min(30, self.waiting / self._rate))
         future: asyncio.Future[Done[T]] = asyncio.get_running_loop().create_future()
@@ -168,23 +172,21 @@ class Batcher:
         self.waiting -= entry.job.size - entry.taken
         entry.taken = entry.job.size
 
-    async def _lane(self) -> None:
+    async def _lane(self, work: asyncio.Event, threads: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._work.wait()
+            await work.wait()
             if self.wait and self.waiting < self.batch:
                 await asyncio.sleep(self.wait)
+            if self._work is not work:
+                threads.shutdown(wait=False)
+                return
             batch = self._take()
             if not batch:
-                self._work.clear()
+                work.clear()
                 continue
-            for entry, outcome in await loop.run_in_executor(self._threads, self._run, batch):
-                if entry.future.done():
-                    continue
-                if isinstance(outcome, Exception):
-                    entry.future.set_exception(outcome)
-                else:
-                    entry.future.set_result(outcome)
+            for entry, outcome in await loop.run_in_executor(threads, self._run, batch):
+                _tell(entry, outcome)
 
     def _take(self) -> list[Piece]:
         """The next batch, all of one model; the models take turns, and so do the jobs of more than one batch."""
@@ -251,6 +253,20 @@ class Batcher:
             if whole is not None:
                 outcomes.append((entry, _finished(entry, whole)))
         return outcomes
+
+
+def _tell(entry: _Entry, outcome: Done[Any] | Exception) -> None:
+    """Give a job's caller the outcome, if he still waits."""
+    if entry.future.done():
+        return
+    if isinstance(outcome, Exception):
+        entry.future.set_exception(outcome)
+    else:
+        entry.future.set_result(outcome)
+
+
+def _stopping() -> Busy:
+    return Busy("the server is stopping: ask again")
 
 
 def _finished(entry: _Entry, images: Images) -> Done[Any] | Exception:

@@ -67,7 +67,10 @@ async def _http(request: Request, error: Exception) -> Response:
         404: f"there is nothing at {request.url.path[:200]!r}: /docs lists what there is",
         405: f"{request.method[:20]} is not for {request.url.path[:200]!r}: /docs says what is",
     }
-    return answer(error.status_code, details.get(error.status_code, str(error.detail)), error.headers)
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":  # HEAD is a route of its own here
+        headers["Allow"] = "GET, HEAD"
+    return answer(error.status_code, details.get(error.status_code, str(error.detail)), headers)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -41,8 +41,19 @@ class Service:
     ready: bool = False
     draining: bool = False
     closing: bool = False
-    _encoder: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "encoder"))
+    _encoder: ThreadPoolExecutor | None = None
     _encoding: int = 0
+
+    def start(self) -> None:
+        """Start the lanes, and the thread of what is encoded beside them, on the running event loop."""
+        self.batcher.start()
+        self._encoder = ThreadPoolExecutor(1, "encoder")
+
+    async def stop(self) -> None:
+        """End them; what still waits is answered by 503."""
+        await self.batcher.stop()
+        if self._encoder is not None:
+            self._encoder.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, job: Job[T], request: Request, *, apart: bool = False) -> Done[T]:
         """The result of a job, unless its client leaves before that.
@@ -95,10 +106,6 @@ class Service:
             raise Busy(f"it took longer than {self.limits.seconds:g} seconds: ask for less, or later", seconds=5)
         finally:
             gone.cancel()
-
-    def close(self) -> None:
-        """End the encoder's thread; what still waits for it is dropped."""
-        self._encoder.shutdown(cancel_futures=True)
 
 
 async def _gone(receive: Receive) -> None:
