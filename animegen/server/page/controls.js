@@ -41,7 +41,7 @@ export class Controls {
     );
     const places = { server: "On the server", wasm: "In your browser", webgpu: "In your browser, on its GPU" };
     byId("where").textContent = `${places[engine.where] ?? engine.where}${engine.detail ? `, ${engine.detail}` : ""}`;
-    if (engine.address) byId("links").replaceChildren(el("a", { href: new URL("docs", engine.address).href }, "The API"));
+    if (engine.address) byId("links").prepend(el("a", { href: new URL("docs", engine.address).href }, "The API"));
   }
 
   /** Note how long a face took; the middle of the last ones is shown. */
@@ -66,7 +66,7 @@ export class Controls {
     this.#speeds = [];
     this.model.value = model.name;
     byId("licence").textContent = model.licence;
-    byId("status-licence").textContent = `· ${model.licence}`;
+    byId("status-licence").textContent = model.licence;
     const groups = model.labels ?? [];
     byId("labels").hidden = !groups.length;
     byId("labels").replaceChildren(...groups.map((group) => this.#label(group)));

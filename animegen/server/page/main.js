@@ -77,6 +77,10 @@ class Page {
       if (state.model) say(`This address is of the model ${state.model}, which isn’t here: what you see is of ${models[0].name}.`, () => say(""), "All right");
       more.model = models[0].name;
     }
+    const model = models.find((each) => each.name === (more.model ?? state.model));
+    // What another model had is left behind.
+    more.moves = Object.fromEntries(Object.entries(state.moves).filter(([direction]) => direction < (model.directions ?? 0)));
+    more.labels = Object.fromEntries(Object.entries(state.labels).filter(([name, label]) => model.labels?.some((group) => group.name === name && group.classes.includes(label))));
     const here = state.seed ?? this.wall?.current ?? state.at;
     if (state.view === "explore" && state.seed === null) more.seed = here;
     if (state.view === "morph") {

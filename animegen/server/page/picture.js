@@ -23,6 +23,7 @@ export class Picture {
     this.#asked?.abort();
     const asked = (this.#asked = new AbortController());
     this.box.classList.add("is-coming");
+    if (!this.#shown) this.image.alt = describe(point, this.page.word());
     try {
       const url = await this.page.draw.face(model, point, { signal: asked.signal, urgent: this.urgent });
       const next = new Image();
