@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from container import stages
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
@@ -170,11 +171,7 @@ def test_the_citation_is_of_this_version() -> None:
 
 def instructions(stage: str) -> list[str]:
     """The Dockerfile's instructions from one stage, each on one line."""
-    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
-    lines = [line for line in lines if line and not line.startswith("#")]
-    start = next(i for i, line in enumerate(lines) if line.startswith("FROM ") and line.endswith(f" AS {stage}"))
-    end = next((i for i, line in enumerate(lines) if i > start and line.startswith("FROM ")), len(lines))
-    return lines[start:end]
+    return stages((ROOT / "Dockerfile").read_text(encoding="utf-8"))[stage]
 
 
 def copied(stage: str) -> list[str]:
@@ -192,19 +189,25 @@ def test_the_dockerfile_is_clean() -> None:
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def starting(target: str) -> list[str]:
+    """The instructions of a target's stage that say what its containers do, without the health check."""
+    kinds = ("USER ", "WORKDIR ", "EXPOSE ", "ENTRYPOINT ", "CMD ")
+    return [line for line in instructions(target) if line.startswith(kinds)]
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu", "train"])
 def test_an_image_has_layers_of_dependencies_models_and_code(target: str, tmp_path: Path) -> None:
-    base, dependencies, models, code, *rest = instructions(target)
-    assert rest == ["USER 10001", "WORKDIR /work", 'ENTRYPOINT ["animegen"]', 'CMD ["--help"]']
+    base, dependencies, models, code, *_ = instructions(target)
     # What moves the first layer is the list of dependencies and nothing else.
-    assert dependencies.endswith(f"pip install --requirement /{target}.txt")
-    assert f"from=requirements,source=/src/{target}.txt" in dependencies
+    lists = {"train": ["cpu", "train"]}.get(target, [target])
+    assert dependencies.endswith(f"pip install {' '.join(f'--requirement /{name}.txt' for name in lists)}")
+    assert f"from=requirements,source=/src/{lists[0]}.txt" in dependencies
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (extraction,) = (line for line in instructions("requirements") if line.startswith("RUN "))
     command = extraction.removeprefix("RUN ").replace("python ", f"{sys.executable} ", 1)
     subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
-    assert requirements(tmp_path / f"{target}.txt") == [
-        Requirement(line) for line in [*PROJECT["dependencies"], *EXTRAS[target]]
+    assert requirements(tmp_path / f"{lists[0]}.txt") == [
+        Requirement(line) for line in [*PROJECT["dependencies"], *EXTRAS[lists[0]], *EXTRAS["serve"]]
     ]
     # The second holds the models where a wheel would: in the package of the image's own Python.
     assert base == f"FROM runtime AS {target}"
@@ -212,6 +215,18 @@ def test_an_image_has_layers_of_dependencies_models_and_code(target: str, tmp_pa
     assert models.endswith(f" models /usr/local/lib/python{version}/site-packages/animegen/models")
     assert "from=build,source=/dist" in code
     assert code.endswith("pip install --no-deps --no-index /dist/*.whl")
+
+
+def test_what_containers_do() -> None:
+    serving = ["USER 10001", "WORKDIR /work", "EXPOSE 8720", 'ENTRYPOINT ["animegen"]']
+    assert starting("cpu") == starting("gpu") == [*serving, 'CMD ["serve", "--host", "0.0.0.0"]']
+    assert starting("train") == [
+        "USER 10001",
+        "WORKDIR /work",
+        'ENTRYPOINT ["python", "-m", "train"]',
+        'CMD ["--help"]',
+    ]
+    assert copied("train") == ["models", "train"]
 
 
 def test_the_image_s_layers_make_up_the_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -230,7 +245,7 @@ def test_nothing_else_goes_into_the_container() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert next(line for line in ignored if not line.startswith("#")) == "*"
     allowed = {line.removeprefix("!").removesuffix("/**") for line in ignored if line.startswith("!")}
-    wanted = {name for stage in ("requirements", "build", "runtime", "gpu", "cpu") for name in copied(stage)}
+    wanted = {name for stage in ("requirements", "build", "runtime", "gpu", "train", "cpu") for name in copied(stage)}
     assert allowed == {name.partition("/")[0] for name in wanted}
 
 
