@@ -92,13 +92,13 @@ def sample(
     """
     from animegen.deploy import ray as deploy
     from animegen.generator import Generator
-    from animegen.images.sinks import SUFFIXES
+    from animegen.images.formats import ONE_BY_ONE
     from animegen.labels import file_suffix, read_labels
     from animegen.model.foreign import Overrides
     from animegen.runtime import CudaOptions
 
     output, wanted = Output(out, form, as_json, takes_folders=True), chosen_seeds(seeds, seed, n, 64)
-    if out == "-" or output.path.suffix.lower() in SUFFIXES:
+    if out == "-" or output.path.suffix.lower() in ONE_BY_ONE:
         raise UsageError(f"{out} is written by one process and must be a folder for many: name one")
     if force and skip_existing:
         raise UsageError("--force overwrites what --skip-existing would keep: take one of them")
