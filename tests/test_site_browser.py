@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, load_model, save_model
 from PIL import Image
 
-from animegen import AnimegenError, Generator, Overrides, find_model, grid
+from animegen import AnimegenError, Generator, Overrides, find_model, grid, read_metadata
 from animegen.deploy.browser_runtime import runtime_files
 from animegen.deploy.site import write_site
 from animegen.images.stills import enlarge
@@ -185,6 +184,12 @@ def opened(file: str | bytes) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(file) if isinstance(file, str) else file))
 
 
+def said_by(path: Path, file: bytes) -> dict[str, Any]:
+    """What a file says of itself."""
+    path.write_bytes(file)
+    return read_metadata(path)
+
+
 def frames_of(file: bytes) -> list[NDArray[np.uint8]]:
     animation, frames = opened(file), []
     for frame in range(getattr(animation, "n_frames", 1)):
@@ -267,15 +272,22 @@ def test_a_save_may_be_given_up(engine: Watched) -> None:
     assert told == ["AbortError", True]
 
 
-def test_files_hold_the_same_images(engine: Watched, by_name: Generators) -> None:
+def test_files_hold_the_same_images(engine: Watched, by_name: Generators, tmp_path: Path) -> None:
     generator = by_name["anime-pixels-64"]
     job: dict[str, Any] = {"scale": 4, "truncation": 0.9, "labels": {}}
     still = {**job, "kind": "image", "point": {"seed": 5}}
     wanted = enlarge(generator.image(5), 4)
-    assert_alike(np.asarray(opened(engine.save("anime-pixels-64", {**still, "form": "png"}))), wanted)
-    assert_alike(np.asarray(opened(engine.save("anime-pixels-64", {**still, "form": "webp"}))), wanted)
-    made = np.asarray(opened(engine.save("anime-pixels-64", {**still, "form": "jpg"})))
-    assert np.abs(made.astype(int) - wanted).mean() < 3
+    for form in ("png", "webp", "jpg"):
+        file = engine.save("anime-pixels-64", {**still, "form": form})
+        assert opened(file).format == {"png": "PNG", "webp": "WEBP", "jpg": "JPEG"}[form]
+        if form == "jpg":
+            assert np.abs(np.asarray(opened(file)).astype(int) - wanted).mean() < 3
+        else:
+            assert_alike(np.asarray(opened(file).convert("RGB")), wanted)
+        made = said_by(tmp_path / f"a.{form}", file)
+        assert (made["command"], made["options"]["seed"], made["options"]["scale"]) == ("image", 5, 4)
+    large = {**job, "kind": "grid", "seeds": list(range(64)), "columns": 8, "captions": True, "form": "webp"}
+    assert opened(engine.save("faces", {**large, "scale": 4})).size == (4 * 78, 4 * 174)
     sheet = {**job, "scale": 1, "kind": "grid", "seeds": [3, 1, 4], "columns": 2, "captions": False, "form": "png"}
     wanted = grid(generator.sample(seeds=[3, 1, 4], truncation=0.9), 2)
     assert_alike(np.asarray(opened(engine.save("anime-pixels-64", sheet))), wanted)
@@ -293,11 +305,11 @@ def test_animations_hold_the_same_images(engine: Watched, by_name: Generators, f
         with av.open(io.BytesIO(file)) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
             assert container.streams.video[0].average_rate == 10
-            made = json.loads(container.metadata["comment"])
-        assert (made["command"], made["options"]["seed-a"]) == ("interpolate", [1])
     else:
         frames = frames_of(file)
     assert len(frames) == 6
+    made = said_by(tmp_path / f"a.{form}", file)
+    assert (made["command"], made["model"], made["options"]["seed-a"]) == ("interpolate", "anime-pixels-64", [1])
     for frame, wanted in zip(frames, [*way, way[2], way[1]], strict=True):
         assert np.abs(frame.astype(int) - enlarge(wanted, 2)).mean() < 8
 

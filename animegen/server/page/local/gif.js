@@ -1,7 +1,7 @@
 // An endless GIF: 256 colours of each frame's own, found by median cut and a round of k-means, and LZW.
 
+import { ascii, joined, plain } from "./bytes.js";
 import { enlarge, opaque } from "./pixels.js";
-import { ascii, plain } from "./png.js";
 
 const COLOURS = 256;
 const ROUNDS = 1; // of k-means: a second takes a third of the time and is not seen
@@ -25,7 +25,7 @@ export function gif(frames, { fps, scale = 1, metadata }) {
     parts.push([0x2c], words(0, 0, width, height), [0x87], ...made.get(frame));
   });
   parts.push([0x3b]);
-  return new Blob(parts.map((part) => Uint8Array.from(part)), { type: "image/gif" });
+  return new Blob([joined(parts)], { type: "image/gif" });
 }
 
 /** A frame's palette and its pixels, as the file has them. */

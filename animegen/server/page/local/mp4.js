@@ -1,8 +1,8 @@
 // An MP4 of one H.264 track, encoded by the browser (WebCodecs) and laid out as ISO/IEC 14496-12 has it.
 
 import { EngineError } from "../engine-error.js";
+import { ascii, joined, plain } from "./bytes.js";
 import { onCanvas } from "./pixels.js";
-import { ascii, plain } from "./png.js";
 
 const LEVELS = [[3600, "1f"], [8192, "28"], [36864, "33"]]; // macroblocks of a frame: H.264's table A-1
 const BITS = 0.3; // a pixel of a frame: enlarged pixels have sharp edges
@@ -117,17 +117,8 @@ function full(name, ...parts) {
 }
 
 function box(name, ...parts) {
-  const content = parts.flat().map((part) => (typeof part === "number" ? Uint8Array.of(part) : part));
-  const size = content.reduce((sum, part) => sum + part.length, 8);
-  const whole = new Uint8Array(size);
-  whole.set(u32(size));
-  whole.set(ascii(name), 4);
-  let at = 8;
-  for (const part of content) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  const content = joined(parts.flat().map((part) => (typeof part === "number" ? [part] : part)));
+  return joined([u32(content.length + 8), ascii(name), content]);
 }
 
 function u32(...numbers) {

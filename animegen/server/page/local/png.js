@@ -1,5 +1,7 @@
 // PNG, without loss. Not by a canvas: its pixels are blurred by browsers that hide who they run for, and alpha rounds.
 
+import { ascii, plain } from "./bytes.js";
+
 const COLOURS = { 1: 0, 3: 2, 4: 6 }; // the format's number for grey, RGB, RGBA
 const UP = 2; // the row filter that subtracts the pixel above: enlarged pixels become rows of zeros
 
@@ -28,16 +30,6 @@ export async function png({ width, height, channels, data }, metadata) {
   if (metadata) parts.push(chunk("tEXt", ascii(`animegen\0${plain(metadata)}`)));
   parts.push(chunk("IDAT", await deflated(filtered)), chunk("IEND", new Uint8Array()));
   return new Blob(parts, { type: "image/png" });
-}
-
-/** JSON in ASCII, which every format holds. */
-export function plain(metadata) {
-  return JSON.stringify(metadata).replace(/[\u0080-\uffff]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
-
-/** The bytes of a text in ASCII. */
-export function ascii(text) {
-  return Uint8Array.from(text, (sign) => sign.charCodeAt(0));
 }
 
 async function deflated(data) {

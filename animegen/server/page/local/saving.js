@@ -45,12 +45,12 @@ export async function save({ version, limits }, model, job, draw) {
   if (!moves) {
     const sheet = columns ? grid(pictures, columns, captions) : pictures[0];
     const large = enlarge(sheet, scale);
-    return form === "png" ? png(large, metadata) : still(large, TYPES[form]);
+    return form === "png" ? png(large, metadata) : still(large, TYPES[form], metadata);
   }
   if (form === "gif") return gif(pictures, { fps, scale, metadata });
   const large = new Map(once.map((one) => [one, enlarge(drawn.get(one), scale)]));
   const frames = places.map((one) => large.get(one));
-  return form === "webp" ? webp(frames, { fps }) : mp4(frames, { fps, metadata });
+  return form === "webp" ? webp(frames, { fps, metadata }) : mp4(frames, { fps, metadata });
 }
 
 /** The places of a job's pictures, and for stills of several how many stand in a row. */
