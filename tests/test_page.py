@@ -171,7 +171,11 @@ def test_dragging_asks_for_one_face_at_a_time_and_shows_the_last(visits: Visits,
     page = visits.visit("#morph&a=12&b=77&t=0")
     page.locator(f".frames {SHOWN}").nth(8).wait_for()
     held: list[Route] = []
-    page.route("**/v1/images/12.png?toward*", lambda route: held.append(route))
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/v1/images/12.png?toward*", hold)
     for t in (0.11, 0.22, 0.33, 0.44):
         slide(page, ".film input", t)
     page.wait_for_timeout(200)  # were more asked for, they would be here

@@ -24,7 +24,7 @@ export function jobRoute(model, job) {
   }
   if (job.kind === "morph") {
     const moves = ["gif", "webp", "mp4"].includes(job.form);
-    const motion = moves ? [["fps", short(job.fps)], ...(job.form === "webp" ? [["animate", "true"]] : [])] : [];
+    const motion = moves ? [["fps", short(job.fps)]] : [];
     return route(`v1/interpolate.${job.form}`, [["a", job.a], ["b", job.b], ["steps", job.steps], ["mode", job.mode], ...motion, ...shared(job), ...end]);
   }
   return route(`v1/walk.${job.form}`, [["seeds", writeSeeds(job.seeds)], ["frames", job.frames], ["fps", short(job.fps)], ...shared(job), ...end]);

@@ -81,10 +81,10 @@ export class Save {
     this.#changed();
   }
 
-  #forms({ moves }) {
+  #forms({ moves, id }) {
     const { formats } = this.page.engine;
     const offered = Array.isArray(formats) ? { still: formats, motion: formats } : formats;
-    return moves ? MOTION.filter((form) => offered.motion.includes(form)) : STILL.filter((form) => offered.still.includes(form));
+    return moves ? MOTION.filter((form) => offered.motion.includes(form)) : STILL.filter((form) => offered.still.includes(form) && (id !== "row" || form !== "webp")); // there a .webp moves
   }
 
   #inputs(subject) {

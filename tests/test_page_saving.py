@@ -1,0 +1,205 @@
+"""What the page of `animegen serve` saves, and the commands it shows, make the library's pixels."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from conftest import Run
+from page_server import Visits, chromium, served
+from PIL import Image, ImageSequence
+
+from animegen import Generator, grid
+from animegen.images.stills import Images, enlarge
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+
+MODEL = "anime-pixels-64"
+
+
+@pytest.fixture(scope="module")
+def generator() -> Iterator[Generator]:
+    with Generator.load(MODEL, device="cpu", threads=1) as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(generator: Generator) -> Iterator[str]:
+    with served({MODEL: generator}) as url:
+        yield url
+
+
+@pytest.fixture
+def visits(browser: Browser, address: str) -> Iterator[Visits]:
+    these = Visits(browser, address)
+    yield these
+    these.close()
+
+
+def frames(file: Path | io.BytesIO) -> list[Images]:
+    """The pictures of a still or an animation: each uint8 [H, W, 3]."""
+    with Image.open(file) as picture:
+        return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)]
+
+
+def saved(page: Page, folder: Path, choices: Sequence[str], fields: dict[str, str]) -> Path:
+    """What the open dialog saves with these choices and fields, under the name that it gives."""
+    dialog = page.get_by_role("dialog", name="Take it along")
+    for choice in choices:
+        dialog.get_by_label(choice, exact=True).check()
+    for name, value in fields.items():
+        dialog.get_by_label(name, exact=True).fill(value)
+    with page.expect_download() as download:
+        dialog.get_by_role("button", name="Save").click()
+    file = folder / download.value.suggested_filename
+    download.value.save_as(file)
+    return file
+
+
+def shown(page: Page, tab: str) -> str:
+    """The lines of a tab, as its copy button copies them."""
+    dialog = page.get_by_role("dialog", name="Take it along")
+    dialog.get_by_label(tab, exact=True).check()
+    dialog.get_by_role("button", name="Copy").click()
+    copied = str(page.evaluate("navigator.clipboard.readText()"))
+    assert copied == dialog.locator("code").inner_text()
+    return copied
+
+
+def strip_of(generator: Generator, toward: Sequence[tuple[int, float]] = ()) -> Images:
+    rows = [generator.image(5, toward=toward, moves={3: amount}) for amount in range(-3, 4)]
+    return enlarge(grid(np.stack(rows), 7), 2)
+
+
+Made = Callable[[Generator], Images]
+STILLS: dict[str, tuple[str, list[str], dict[str, str], Made]] = {
+    "face": (
+        "#explore&seed=5&toward=9:0.3&move=0:1.5&psi=0.9",
+        ["PNG", "8×"],
+        {},
+        lambda g: enlarge(g.image(5, toward=[(9, 0.3)], moves={0: 1.5}, truncation=0.9), 8),
+    ),
+    "webp": ("#explore&seed=5", ["WEBP", "1×"], {}, lambda g: g.image(5)),
+    "line": (
+        "#morph&a=1&b=2&t=0.37&mode=lerp",
+        ["This face", "PNG", "4×"],
+        {},
+        lambda g: enlarge(g.image(1, toward=[(2, 0.37)], mode="lerp"), 4),
+    ),
+    "sheet": (
+        "#wall",
+        ["PNG", "1×"],
+        {"Seeds": "0-6,77", "Columns": "4"},
+        lambda g: grid(g.sample(seeds=[*range(7), 77]), 4, [*range(7), 77]),
+    ),
+    "row": (
+        "#morph&a=1&b=2",
+        ["The row", "PNG", "1×"],
+        {"Faces": "5"},
+        lambda g: grid(g.interpolate(1, 2, steps=5), 5),
+    ),
+    "strip": ("#explore&seed=5", ["Direction 3", "PNG", "2×"], {}, strip_of),
+    "strip-of-a-blend": (
+        "#explore&seed=5&toward=9:0.3",
+        ["Direction 3", "PNG", "2×"],
+        {},
+        lambda g: strip_of(g, [(9, 0.3)]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STILLS)
+def test_stills_are_the_librarys_pixels(
+    visits: Visits, generator: Generator, animegen: Run, tmp_path: Path, name: str
+) -> None:
+    fragment, choices, fields, made = STILLS[name]
+    page = visits.visit(fragment)
+    if "Direction 3" in choices:
+        page.locator("#direction-3").focus()
+    page.get_by_role("button", name="Save and take along").click()
+    file = saved(page, tmp_path, choices, fields)
+    expected = made(generator)
+    np.testing.assert_array_equal(frames(file), [expected])
+    height, width, _ = expected.shape
+    assert f"{width:,} × {height:,} pixels" in page.locator(".facts").inner_text()
+
+    curl = shlex.split(shown(page, "curl"))
+    assert curl[:3] == ["curl", "-fo", file.name]
+    with urllib.request.urlopen(curl[3]) as answer:  # noqa: S310 (the address of this test's own server)
+        np.testing.assert_array_equal(frames(io.BytesIO(answer.read())), [expected])
+
+    file.unlink()
+    exec(shown(page, "Python"), {})
+    np.testing.assert_array_equal(frames(file), [expected])
+
+    tabs = page.locator("input[name=same]").evaluate_all("inputs => inputs.map(input => input.value)")
+    if name == "strip-of-a-blend":
+        assert tabs == ["curl", "Python"]
+        return
+    command = shlex.split(shown(page, "Command"))
+    assert animegen(*command[1:]).returncode == 0
+    enlarged = 1 if "doesn’t enlarge" not in page.locator(".same p").inner_text() else 2
+    np.testing.assert_array_equal([enlarge(frames(file)[0], enlarged)], [expected])
+
+
+MOTIONS: dict[str, tuple[str, list[str], dict[str, str]]] = {
+    "morph.gif": ("#morph&a=1&b=2&psi=0.8", ["GIF", "4×"], {"Faces one way": "5", "A second": "10"}),
+    "morph.webp": ("#morph&a=1&b=2&mode=lerp", ["WEBP", "1×"], {"Faces one way": "4"}),
+    "walk.gif": ("#kiosk&stops=3,14,15", ["GIF", "1×"], {"Frames": "9"}),
+    "walk.webp": ("#kiosk&stops=3,14,15", ["WEBP", "4×"], {"Frames": "6", "A second": "12"}),
+}
+
+
+@pytest.mark.parametrize("name", MOTIONS)
+def test_animations_are_those_of_the_command(visits: Visits, animegen: Run, tmp_path: Path, name: str) -> None:
+    fragment, choices, fields = MOTIONS[name]
+    page = visits.visit(fragment, reduced_motion="reduce")
+    if fragment.startswith("#kiosk"):
+        page.get_by_role("button", name="Save the walk").click()
+    else:
+        page.get_by_role("button", name="Save and take along").click()
+    file = saved(page, tmp_path, choices, fields)
+    pictures = frames(file)
+    steps = int(fields.get("Faces one way", 0))
+    assert len(pictures) == (2 * steps - 2 if steps else int(fields["Frames"]))
+    for tab in ("Command", "Python"):
+        file.unlink()
+        line = shown(page, tab)
+        if tab == "Command":
+            assert animegen(*shlex.split(line)[1:]).returncode == 0
+        else:
+            exec(line, {})
+        np.testing.assert_array_equal(frames(file), pictures)
+
+
+def test_an_mp4_where_there_is_an_encoder(visits: Visits, animegen: Run, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    page = visits.visit("#morph&a=1&b=2")
+    page.get_by_role("button", name="Save and take along").click()
+    file = saved(page, tmp_path, ["MP4", "1×"], {"Faces one way": "5"})
+
+    def decoded() -> list[Any]:
+        with av.open(file) as container:
+            return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+    pictures = decoded()
+    assert np.shape(pictures) == (8, 64, 64, 3)
+    file.unlink()
+    assert animegen(*shlex.split(shown(page, "Command"))[1:]).returncode == 0
+    # x264's threads don't decide alike in each run, so that two files of the same frames differ by a few grey levels.
+    assert np.abs(np.subtract(decoded(), pictures, dtype=np.float64)).mean() < 5
