@@ -37,7 +37,8 @@ class LocalEngine {
     this.#worker.addEventListener("message", ({ data }) => this.#answered(data));
     this.#worker.addEventListener("error", (event) => {
       event.preventDefault();
-      const error = new EngineError(`the page's worker failed (${event.message ?? "it can't be loaded"}): load the page again`, { status: 500 });
+      const why = event.message || "it can't be loaded";
+      const error = new EngineError(`the page's worker failed (${why}): load the page again`, { status: 500 });
       for (const { fail } of this.#answers.values()) fail(error);
       this.#answers.clear();
     });
@@ -96,7 +97,8 @@ class LocalEngine {
     const batch = this.#queue.filter((asked) => asked.model === model).slice(0, size);
     this.#queue = this.#queue.filter((asked) => !batch.includes(asked));
     try {
-      const { ms, images } = await this.#ask({ kind: "draw", model: model.name, points: batch.map(({ point }) => point) });
+      const points = batch.map(({ point }) => point);
+      const { ms, images } = await this.#ask({ kind: "draw", model: model.name, points });
       this.#ms = ms || this.#ms;
       batch.forEach(({ signal, done, fail }, k) => {
         const { file, failed } = images[k];

@@ -19,7 +19,7 @@ export function drawClasses(seed, zDim, groups) {
   });
 }
 
-/** The labels of a seed, with what is asked for, {group: class or {class: share, …}}, in the place of what it draws. */
+/** The labels of a seed, with what is asked for, {group: class or {class: share, …}}, in place of what it draws. */
 export function labelsOf(seed, zDim, groups, asked = {}) {
   const unknown = Object.keys(asked).find((name) => !groups.some((group) => group.name === name));
   if (unknown !== undefined) throw wrong(`this model has no labels for ${unknown}`);

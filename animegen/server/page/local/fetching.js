@@ -16,7 +16,8 @@ export async function fetched({ path, bytes, sha256 }, base, what, progress = ()
   const answer = await fetch(new URL(path, base)).catch((cause) => {
     throw new EngineError(`${what} can't be fetched: ${AGAIN}`, { cause });
   });
-  if (!answer.ok) throw new EngineError(`${what} can't be fetched (${answer.status}): ${AGAIN}`, { status: answer.status });
+  const { status } = answer;
+  if (!answer.ok) throw new EngineError(`${what} can't be fetched (${status}): ${AGAIN}`, { status });
   const data = new Uint8Array(bytes);
   let loaded = 0;
   try {

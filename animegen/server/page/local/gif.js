@@ -15,7 +15,8 @@ const ROUNDS = 1; // of k-means: a second takes a third of the time and is not s
 export function gif(frames, { fps, scale = 1, metadata }) {
   const width = frames[0].width * scale;
   const height = frames[0].height * scale;
-  const parts = [ascii("GIF89a"), words(width, height), [0, 0, 0], [0x21, 0xff, 11], ascii("NETSCAPE2.0"), [3, 1, 0, 0, 0]];
+  const endless = [[0x21, 0xff, 11], ascii("NETSCAPE2.0"), [3, 1, 0, 0, 0]];
+  const parts = [ascii("GIF89a"), words(width, height), [0, 0, 0], ...endless];
   if (metadata) parts.push([0x21, 0xfe], ...blocks(ascii(plain(metadata))));
   const end = (k) => Math.floor((k * 100) / fps + 0.5); // a GIF counts hundredths: the error of one frame is the next's
   const made = new Map(); // by frame: the same one may come again

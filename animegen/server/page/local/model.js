@@ -1,11 +1,13 @@
-// A model in a session of ONNX Runtime Web: places of latents and labels in, pictures out, as animegen/model/signature.py.
+// A model in a session of ONNX Runtime Web: places of latents and labels in, pictures out, as in
+// animegen/model/signature.py.
 
 import { EngineError } from "../engine-error.js";
 import { fetched } from "./fetching.js";
 import { place } from "./point-law.js";
 
 const ENDS = { "-1:1": [-1, 1], "0:1": [0, 1], "0:255": [0, 255] }; // black and white of a graph that gives floats
-const ARRAYS = { float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array, bool: Uint8Array };
+const FLOATS = { float32: Float32Array, float64: Float64Array };
+const ARRAYS = { ...FLOATS, int64: BigInt64Array, int32: Int32Array, bool: Uint8Array };
 const BATCH = 16; // images of one call
 const APART = 8; // grey levels that a right picture's may differ from Python's: rounding makes 1, a faulty driver more
 
@@ -16,27 +18,34 @@ export class LocalModel {
     this.milliseconds = 0; // an image took in the last call
   }
 
-  /** Fetch the model and make a session. On a graphics card it must draw its first image as Python drew it. */
-  async open({ ort, where }, base, progress) {
+  /** The bytes of its file and of the weights beside it. */
+  async fetch(base, progress) {
     const { name, files } = this.facts;
     const total = files.reduce((sum, file) => sum + file.bytes, 0);
     let before = 0;
     const parts = [];
     for (const file of files) {
-      const data = await fetched(file, base, name, (loaded) => progress({ what: name, model: name, loaded: before + loaded, total }));
-      parts.push({ path: file.name, data });
+      const tell = (loaded) => progress({ what: name, model: name, loaded: before + loaded, total });
+      parts.push({ path: file.name, data: await fetched(file, base, name, tell) });
       before += file.bytes;
     }
-    const [{ data }, ...externalData] = parts;
+    return parts;
+  }
+
+  /** Make a session of what was fetched. On a graphics card it must draw its first image as Python drew it. */
+  async start({ ort, where }, [{ data }, ...externalData]) {
+    const { name, probe } = this.facts;
     this.ort = ort;
     try {
-      this.session = await ort.InferenceSession.create(data, { executionProviders: [where], externalData, logSeverityLevel: 3 });
+      const options = { executionProviders: [where], externalData, logSeverityLevel: 3 };
+      this.session = await ort.InferenceSession.create(data, options);
     } catch (cause) {
-      throw new EngineError(`${name} can't be loaded here (${firstLine(cause)}): try another browser`, { status: 500, cause });
+      throw failed(`${name} can't be loaded here (${firstLine(cause)}): try another browser`, cause);
     }
     const [first] = await this.draw([place(this.facts, { seed: 0 })]);
-    if (where === "webgpu" && this.facts.probe.values.some((value, k) => Math.abs(first.data[k * this.facts.probe.step] - value) > APART)) {
-      throw new EngineError("the graphics card draws other pictures than the model's", { status: 500 });
+    const isOff = (value, k) => Math.abs(first.data[k * probe.step] - value) > APART;
+    if (where === "webgpu" && probe.values.some(isOff)) {
+      throw failed("the graphics card draws other pictures than the model's");
     }
     return this;
   }
@@ -53,9 +62,12 @@ export class LocalModel {
   }
 
   async #run(places, size) {
-    const { graph, image_shape: shape } = this.facts;
+    const { name, graph, image_shape: shape } = this.facts;
     const inputs = { [graph.input.name]: this.#tensor(graph.input, size, places.map(({ z }) => z)) };
-    if (graph.labels) inputs[graph.labels.name] = this.#tensor(graph.labels, size, places.map(({ y }) => asTaken(graph.labels, y)));
+    if (graph.labels) {
+      const rows = places.map(({ y }) => asTaken(graph.labels, y));
+      inputs[graph.labels.name] = this.#tensor(graph.labels, size, rows);
+    }
     for (const constant of graph.constants) {
       const axes = constant.shape.map((axis) => axis ?? size);
       const count = axes.reduce((product, axis) => product * axis, 1);
@@ -69,7 +81,7 @@ export class LocalModel {
       values = await made[graph.output].getData();
       made[graph.output].dispose();
     } catch (cause) {
-      throw new EngineError(`the model failed to run here (${firstLine(cause)}): load the page again`, { status: 500, cause });
+      throw failed(`${name} failed to run here (${firstLine(cause)}): load the page again`, cause);
     }
     this.milliseconds = (performance.now() - began) / places.length;
     return places.map((_, k) => picture(values, k, shape, graph));
@@ -113,6 +125,10 @@ function level(value, [low, high]) {
   const scaled = Math.fround(Math.fround(Math.fround(value) - low) * (255 / (high - low)));
   const near = Math.round(scaled);
   return Math.min(255, Math.max(0, near - scaled === 0.5 && near % 2 ? near - 1 : near));
+}
+
+function failed(message, cause) {
+  return new EngineError(message, { status: 500, cause });
 }
 
 function firstLine(error) {

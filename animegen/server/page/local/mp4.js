@@ -17,7 +17,9 @@ export async function encodes() {
 export async function mp4(frames, { fps, metadata }) {
   const [width, height] = [frames[0].width, frames[0].height].map((side) => side + (side % 2));
   const config = await settings(width, height, fps);
-  if (config === null) throw new EngineError("this browser can't encode an MP4 of that size: take a smaller scale, or a GIF", { status: 413 });
+  if (config === null) {
+    throw new EngineError("this browser encodes no MP4 of that size: take a smaller scale, or a GIF", { status: 413 });
+  }
   const samples = [];
   let avcc, failed;
   const encoder = new VideoEncoder({
@@ -38,7 +40,9 @@ export async function mp4(frames, { fps, metadata }) {
     while (encoder.encodeQueueSize > 8 && !failed) await new Promise((done) => setTimeout(done, 1));
   }
   if (!failed) await encoder.flush().catch((error) => (failed = error));
-  if (failed) throw new EngineError(`this browser's video encoder failed (${failed.message}): take a GIF`, { status: 500 });
+  if (failed) {
+    throw new EngineError(`this browser's video encoder failed (${failed.message}): take a GIF`, { status: 500 });
+  }
   encoder.close();
   return new Blob(file(samples, new Uint8Array(avcc), { width, height, fps, metadata }), { type: "video/mp4" });
 }

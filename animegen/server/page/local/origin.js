@@ -1,12 +1,14 @@
 // What a saved file says of itself: the command that makes it again, as animegen/cli/origin.py writes it.
 
-/** The record of a job, which `animegen info FILE` prints with its command line; null where no command makes the same. */
+/** A job's record, which `animegen info FILE` prints with its command line; null where no command makes the same. */
 export function origin(version, { name, sha256 }, job) {
-  const made = command(job);
-  return made && { software: `animegen ${version}`, model: name, model_sha256: sha256, command: made[0], options: made[1] };
+  const made = asCommand(job);
+  if (made === null) return null;
+  const [command, options] = made;
+  return { software: `animegen ${version}`, model: name, model_sha256: sha256, command, options };
 }
 
-function command({ kind, scale = 1, fps, truncation = 1, labels, ...job }) {
+function asCommand({ kind, scale = 1, fps, truncation = 1, labels, ...job }) {
   const label = texts(labels);
   switch (kind) {
     case "image": {
@@ -24,7 +26,8 @@ function command({ kind, scale = 1, fps, truncation = 1, labels, ...job }) {
     case "grid": {
       const rows = Math.ceil(job.seeds.length / (job.columns ?? 1));
       const size = job.columns ? { grid: `${job.columns}x${rows}` } : {};
-      return scale === 1 ? ["sample", { seeds: job.seeds.join(","), ...size, labels: job.captions === true, truncation, label }] : null;
+      if (scale > 1) return null;
+      return ["sample", { seeds: job.seeds.join(","), ...size, labels: job.captions === true, truncation, label }];
     }
     case "strip": {
       const { seed, toward = [], moves = {} } = job.point;
@@ -34,7 +37,11 @@ function command({ kind, scale = 1, fps, truncation = 1, labels, ...job }) {
     }
     case "morph":
       if (typeof job.a === "object" || typeof job.b === "object") return null;
-      return ["interpolate", { "seed-a": [job.a], "seed-b": [job.b], steps: job.steps, mode: job.mode ?? "slerp", fps, truncation, label, scale }];
+      if (["png", "jpg"].includes(job.form) && scale > 1) return null; // the command's row has no scale
+      return [
+        "interpolate",
+        { "seed-a": [job.a], "seed-b": [job.b], steps: job.steps, mode: job.mode, fps, truncation, label, scale },
+      ];
     case "walk":
       return ["walk", { seeds: job.seeds.join(","), frames: job.frames, fps, truncation, label, scale }];
     default:

@@ -21,13 +21,16 @@ export function enlarge({ width, height, channels, data }, scale) {
 }
 
 /**
- * Images of one size row by row as one picture, on white, with a small gap between them; under each its caption, a number.
+ * Images of one size row by row as one picture, on white, with a small gap between them.
+ *
+ * Under each stands its caption, a number, if there are captions.
  */
 export function grid(images, columns = Math.ceil(Math.sqrt(images.length)), captions = null) {
   const [{ width, height, channels }] = images;
   const across = Math.min(columns, images.length);
   const cell = height + (captions ? CAPTION : 0) + GAP;
-  const sheet = { width: across * (width + GAP) - GAP, height: Math.ceil(images.length / across) * cell - GAP, channels };
+  const rows = Math.ceil(images.length / across);
+  const sheet = { width: across * (width + GAP) - GAP, height: rows * cell - GAP, channels };
   sheet.data = new Uint8Array(sheet.width * sheet.height * channels).fill(255);
   images.forEach((image, k) => {
     const left = (k % across) * (width + GAP);

@@ -22,7 +22,8 @@ export function place({ z_dim: zDim, labels: groups, vectors = [] }, point) {
     y: labelsOf(one, zDim, groups, labels ?? {}),
   });
   if (!(truncation >= 0 && truncation <= 1)) throw wrong(`truncation is ${truncation} and must be from 0 to 1`);
-  if (toward.length > MOST_TOWARD) throw wrong(`toward has ${toward.length} seeds and must have at most ${MOST_TOWARD}`);
+  const others = toward.length;
+  if (others > MOST_TOWARD) throw wrong(`toward has ${others} seeds and must have at most ${MOST_TOWARD}`);
   let { z, y } = own(seed);
   for (const [other, share] of toward) {
     if (!(share >= 0 && share <= 1)) throw wrong(`the share of seed ${other} is ${share} and must be from 0 to 1`);

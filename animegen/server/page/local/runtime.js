@@ -12,7 +12,8 @@ const MOST_THREADS = 4; // beyond that small models gain nothing
  */
 export async function openRuntime(files, base, kind, progress) {
   const { module, binary } = files[kind];
-  const data = await fetched(binary, base, "ONNX Runtime", (loaded) => progress({ what: "ONNX Runtime", loaded, total: binary.bytes }));
+  const what = "ONNX Runtime";
+  const data = await fetched(binary, base, what, (loaded) => progress({ what, loaded, total: binary.bytes }));
   const ort = await import(new URL(module.path, base));
   const threads = self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
   ort.env.wasm.wasmBinary = data;

@@ -37,7 +37,8 @@ export async function save({ version, limits }, model, job, draw) {
   const [, height, width] = model.image_shape;
   if (places.length > most) throw tooMuch(`${places.length} ${moves ? "frames" : "images"} at once`, `${most}`);
   const pixels = places.length * height * width * scale ** 2;
-  if (pixels > limits.pixels) throw tooMuch(`${Math.round(pixels / 1e6)} million pixels`, `${Math.round(limits.pixels / 1e6)} million`);
+  const millions = (count) => `${Math.round(count / 1e6)} million`;
+  if (pixels > limits.pixels) throw tooMuch(`${millions(pixels)} pixels`, millions(limits.pixels));
   const once = [...new Set(places)]; // an animation that comes back passes each twice
   const drawn = new Map((await draw(once)).map((picture, k) => [once[k], picture]));
   const pictures = places.map((one) => drawn.get(one));

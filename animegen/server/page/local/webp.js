@@ -1,4 +1,4 @@
-// WebP by the browser's own encoder, still or as an endless animation: the container's chunks are put about its pictures.
+// WebP by the browser's own encoder, still or as an endless animation: its pictures in a container of our own.
 
 import { ascii, joined } from "./bytes.js";
 import { exif, jpegWith } from "./exif.js";

@@ -1,6 +1,6 @@
 // The engine's worker: it holds the runtime and the models, so that the page's own thread stays free.
-// A message is {id, kind, …}; its answer {id, made} or {id, failed: {message, status}}. Progress comes as {progress}, which
-// is null once a load is over.
+// A message is {id, kind, …}; its answer {id, made} or {id, failed: {message, status}}. Progress comes as {progress},
+// which is null once a load is over.
 
 import { EngineError } from "../engine-error.js";
 import { LocalModel } from "./model.js";
@@ -71,11 +71,17 @@ async function start(kind, name) {
 function opened(name) {
   if (!models.has(name)) {
     const facts = site.models.find((model) => model.name === name);
-    const loading = inTurn(() => new LocalModel(facts).open(runtime, base, tell));
+    const loading = loaded(new LocalModel(facts));
     loading.catch(() => models.delete(name)).finally(() => tell(null));
     models.set(name, loading);
   }
   return models.get(name);
+}
+
+/** Its file may be long on its way: meanwhile other models draw. */
+async function loaded(model) {
+  const parts = await model.fetch(base, tell);
+  return inTurn(() => model.start(runtime, parts));
 }
 
 /** What was made, or why not: a point that is wrong leaves the others of its call alone. */
@@ -88,9 +94,9 @@ function attempt(make) {
 }
 
 function inWords(error) {
-  const { message, status = 0 } = error;
-  if (!(error instanceof EngineError)) console.error(error);
-  return { message, status };
+  if (error instanceof EngineError) return { message: error.message, status: error.status };
+  console.error(error);
+  return { message: error.message, status: 500 };
 }
 
 function tell(progress) {
