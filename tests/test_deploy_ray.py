@@ -156,6 +156,13 @@ def test_without_ray_it_says_what_to_install(animegen: Run, tiny_model: Path, mo
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
 
+@needs_ray
+def test_a_cluster_that_is_not_there(tiny_model: Path, alone: dict[str, str], tmp_path: Path) -> None:
+    command = (COMMAND, "ray", "sample", "--model", tiny_model, "--out", "faces/", "--address", "127.0.0.1:1")
+    done = run(*command, cwd=tmp_path, env=alone)
+    assert_error(done, 1, "127.0.0.1:1 is no Ray cluster in reach: [Errno")
+
+
 def test_a_service_from_the_texts_of_a_file() -> None:
     service = _read({"models": "anime-face-64,mine=/shared/mine.onnx", "most": "3", "v2": "true", "device": "cuda"})
     assert service == deploy.Service(

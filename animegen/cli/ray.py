@@ -152,7 +152,7 @@ def _drawn(module: Any, recipe: Any, workers: int | None, output: Output, facts:
     else:
         say(f"{output.name}: {made} images in {seconds:.2f} s")
     if stopped:
-        say(f"stopped with {done} of {len(recipe.seeds)} images done; with --skip-existing the rest is made")
+        say(f"stopped with at least {done} of {len(recipe.seeds)} images done; with --skip-existing the rest is made")
     return STOPPED if stopped else 0
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from animegen.errors import DeviceError, MissingPackageError
 from animegen.runtime.machine import available_cpus
 
 OBJECT_STORE = 128  # MB: what passes between workers are seeds and counts; Ray itself takes a third of the memory
+_PATIENCE = 10  # seconds
 _LONGEST_FOLDER = 40  # signs: sockets are made some 60 below it, and their paths have 107
 
 
@@ -49,6 +51,7 @@ def connected(
                     **quiet,
                 )
             else:
+                _check_answers(address)
                 ray.init(address=address, **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             where = "no Ray cluster can be started here" if address is None else f"{address} is no Ray cluster in reach"
@@ -58,6 +61,13 @@ def connected(
             yield ray
         finally:
             ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise OSError where nothing listens at `host:port`: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "//" not in host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 def _set(signals: Mapping[signal.Signals, Any]) -> None:
