@@ -89,18 +89,19 @@ def serve(
         raise MissingPackageError(f"serve needs {error.name}, which is not installed: {INSTALL}") from error
 
     limits = Limits(images=max_images, frames=max_frames, queue=queue, seconds=timeout)
-    listener = bind(host, port)
-    named = _load(models, ModelOptions("", device, None, threads, {}, {"half": fp16, "memory": cuda_memory}))
-    app = create_app(named, limits, token=token, cors_origins=origins, wait=wait / 1000, v2=v2)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    options = ModelOptions("", device, None, threads, {}, {"half": fp16, "memory": cuda_memory})
+    with bind(host, port) as listener:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        named = _load(models, options)
+        app = create_app(named, limits, token=token, cors_origins=origins, wait=wait / 1000, v2=v2)
 
-    def started() -> None:
-        devices = ", ".join(sorted({generator.device for generator in named.values()}))
-        say(f"serving {', '.join(named)} at {address} on {devices}; Ctrl-C stops it")
-        if opens:
-            click.launch(address)
+        def started() -> None:
+            devices = ", ".join(sorted({generator.device for generator in named.values()}))
+            say(f"serving {', '.join(named)} at {address} on {devices}; Ctrl-C stops it")
+            if opens:
+                click.launch(address)
 
-    Runner(app, grace=grace, root_path=root_path, started=started).run(sockets=[listener])
+        Runner(app, grace=grace, root_path=root_path, started=started).run(sockets=[listener])
 
 
 def _load(texts: tuple[str, ...], options: ModelOptions) -> dict[str, Generator]:

@@ -27,7 +27,7 @@ from animegen.server.service import Service
 Points = Callable[[], tuple[Latents, Labels]]
 Record = Mapping[str, Any]
 
-_IN_A_LANE = 2**20  # pixels: an encoder takes so long for more that others would wait for the lane
+IN_A_LANE = 2**20  # pixels: an encoder takes so long for more that others would wait for the lane
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def still(
     def encode(images: Images, said: Record | None) -> bytes:
         return encoders.still(enlarge(compose(images), query.scale), form, said)
 
-    return Drawing(served, size, points, form, encode, record, name, apart=height * width > _IN_A_LANE)
+    return Drawing(served, size, points, form, encode, record, name, apart=height * width > IN_A_LANE)
 
 
 def motion(

@@ -7,6 +7,8 @@ answer in memory for as long as it likes.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -90,7 +92,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than it is answered."""
         super().pause_writing()
-        self._sending = self.loop.call_later(self.limits.sending_seconds, self.transport.abort)
+        self._sending = self.loop.call_later(self.limits.sending_seconds, self._drop)
 
     def resume_writing(self) -> None:
         """It has read nearly all."""
@@ -113,6 +115,12 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(408, f"the headers must arrive within {self.limits.reading_seconds:g} seconds")
         else:
             self.transport.close()
+
+    def _drop(self) -> None:
+        """Close at once, and let the kernel forget what it still has to send."""
+        at_once = struct.pack("ii", 1, 0)
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self.transport.abort()
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer what never reaches the application, and close."""

@@ -30,6 +30,7 @@ _BUSY = {"description": "Too much waits already, or it took too long.", "headers
 def problems(*codes: int) -> Responses:
     """The answers that are no success, by their codes."""
     words = {
+        400: "The body can't be read.",
         401: "The token is missing or another.",
         404: "There is no such model, or v is another file's.",
         406: "Nothing that Accept names can be given.",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -85,8 +87,8 @@ class Runner(uvicorn.Server):
             server_header=False,
             root_path=root_path,
             backlog=_BACKLOG,
-            timeout_keep_alive=int(limits.keep_alive),
-            timeout_graceful_shutdown=int(limits.seconds) + 5,
+            timeout_keep_alive=limits.keep_alive,  # any number will do
+            timeout_graceful_shutdown=math.ceil(limits.seconds),
         )
         super().__init__(config)
 
@@ -136,7 +138,10 @@ class Runner(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle the signals to end as this class does; uvicorn would raise them again at the end."""
+        """Handle the signals to end as this class does, on the main thread; uvicorn would raise them again at last."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         numbers = [signal.SIGINT, signal.SIGTERM]
         hangup = getattr(signal, "SIGHUP", None)
         if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # nohup lets it be ignored

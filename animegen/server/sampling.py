@@ -24,6 +24,7 @@ from animegen.points import FARTHEST, MOST_TOWARD
 from animegen.seeds import Seeds
 from animegen.server import encoders
 from animegen.server.batcher import Job
+from animegen.server.drawing import IN_A_LANE
 from animegen.server.limits import Limits
 from animegen.server.models import Served
 from animegen.server.negotiation import best
@@ -110,7 +111,7 @@ def router(service: Service) -> APIRouter:
         response_class=Response,
         responses={
             200: {"content": {"application/json": {"schema": _ANSWER}, **content}},
-            **problems(401, 404, 406, 408, 413, 414, 422, 503),
+            **problems(400, 401, 404, 406, 408, 413, 414, 422, 503),
         },
     )
     async def sample(request: Request, asked: SampleAsked) -> Response:
@@ -123,7 +124,7 @@ def router(service: Service) -> APIRouter:
             return _FINISH[kind](served, asked, wanted.seeds, images)
 
         job = Job(served.generator, wanted.size, wanted.points, finish)
-        done = await service.run(job, request)
+        done = await service.run(job, request, apart=wanted.size * prod(served.shape[:2]) > IN_A_LANE)
         headers = {"cache-control": "no-store", "server-timing": done.timing, "vary": "accept"}
         return Response(done.result, headers=headers, media_type=kind)
 
