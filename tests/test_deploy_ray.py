@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import COMMAND, Run, assert_error, run
+from conftest import COMMAND, ROOT, Run, assert_error, run
 from PIL import Image
 
 from animegen import Generator, OutputError, UsageError
@@ -154,6 +154,22 @@ def test_without_ray_it_says_what_to_install(animegen: Run, tiny_model: Path, mo
     assert_error(done, 1, "Ray isn't installed: pip install 'animegen[ray]'")
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+@needs_ray
+def test_ray_serve_takes_its_file(alone: dict[str, str]) -> None:
+    script = (
+        "import sys, yaml\n"
+        "from ray.serve.schema import ServeDeploySchema\n"
+        "from animegen.deploy.ray import application\n"
+        "(app,) = ServeDeploySchema.model_validate(yaml.safe_load(open(sys.argv[1]))).applications\n"
+        "assert app.import_path == 'animegen.deploy.ray:application'\n"
+        "deployment = application(app.args)._bound_deployment\n"
+        "assert deployment.ray_actor_options == {'num_cpus': 2, 'num_gpus': 0}, deployment.ray_actor_options\n"
+        "assert deployment.max_ongoing_requests == 128\n"
+    )
+    done = run(sys.executable, "-c", script, ROOT / "docs" / "deploy" / "ray-serve.yaml", env=alone)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 @needs_ray
