@@ -17,7 +17,7 @@ import pytest
 from browsers import ISOLATED, driver, launched, served, shown, with_helpers
 from conftest import tiny_card, tiny_graph, write_model
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, load_model, save_model
+from onnx import TensorProto, helper, load_model, numpy_helper, save_model
 from PIL import Image
 
 from animegen import AnimegenError, Generator, Overrides, find_model, grid, read_metadata
@@ -56,7 +56,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def foreign() -> Any:
-    """The tiny generator as others write them: [4, 8, 1, 1] → float32 [4, 8, 8, 3] in −1 … 1, and two more inputs."""
+    """The tiny generator as others write them: [4, 8, 1, 1] → float32 [4, 8, 8, 3] in −1 … 1, and three more inputs."""
     model = tiny_graph()
     graph = model.graph
     for _ in range(4):  # Mul, Add, Round and Cast, which bring the values to levels
@@ -66,12 +66,19 @@ def foreign() -> Any:
     graph.node.insert(0, helper.make_node("Cast", ["flag"], ["zero"], to=TensorProto.FLOAT))
     graph.node.append(helper.make_node("Transpose", ["y"], ["turned"], perm=[0, 2, 3, 1]))
     graph.node.append(helper.make_node("Mul", ["turned", "gain"], ["scaled"]))
-    graph.node.append(helper.make_node("Add", ["scaled", "zero"], ["pictures"]))
+    graph.node.append(helper.make_node("Cast", ["kind"], ["number"], to=TensorProto.FLOAT))
+    graph.node.append(helper.make_node("Add", ["number", "zero"], ["power"]))
+    graph.initializer.append(numpy_helper.from_array(np.array([-1, 1, 1, 1], np.int64), "across"))
+    graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "darker"))
+    graph.node.append(helper.make_node("Pow", ["darker", "power"], ["share"]))
+    graph.node.append(helper.make_node("Reshape", ["share", "across"], ["shares"]))
+    graph.node.append(helper.make_node("Mul", ["scaled", "shares"], ["pictures"]))
     del graph.input[:]
     del graph.output[:]
     graph.input.append(helper.make_tensor_value_info("latent", TensorProto.FLOAT, [4, 8, 1, 1]))
     graph.input.append(helper.make_tensor_value_info("gain", TensorProto.FLOAT, []))
     graph.input.append(helper.make_tensor_value_info("flag", TensorProto.INT64, [1]))
+    graph.input.append(helper.make_tensor_value_info("kind", TensorProto.INT64, [4]))
     graph.output.append(helper.make_tensor_value_info("pictures", TensorProto.FLOAT, [4, 8, 8, 3]))
     return model
 
@@ -89,7 +96,7 @@ def models(conditional_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
         location="beside.data",
         size_threshold=100,
     )
-    overrides = Overrides(inputs={"gain": 0.9, "flag": 0})
+    overrides = Overrides(inputs={"gain": 0.9, "flag": 0}, labels="kind", classes=("plain", "dim", "dark"))
     found = {conditional_model: Generator.load(conditional_model, device="cpu")}
     found[folder / "beside.onnx"] = Generator.load(folder / "beside.onnx", device="cpu")
     found[theirs] = Generator.load(theirs, device="cpu", overrides=overrides)
@@ -238,6 +245,20 @@ def test_points_give_the_same_images(engine: Watched, by_name: Generators) -> No
     labelled["labels"] = {"hair": {"red": 0.5, "blue": 0.5}}
     (made,) = engine.images("faces", [labelled])
     assert_alike(made, by_name["faces"].image(**labelled))
+
+
+def test_a_class_s_number_is_what_some_models_take(engine: Watched, by_name: Generators) -> None:
+    for kind in ("plain", "dim", "dark"):
+        (made,) = engine.images("theirs", [{"seed": 1, "labels": {"kind": kind}}])
+        assert_alike(made, by_name["theirs"].image(1, labels={"kind": kind}))
+    told = engine.page.evaluate(
+        """async () => {
+          const model = engine.models.find(({ name }) => name === "theirs");
+          const asked = ["unknown", "dim"].map((kind) => engine.image(model, { seed: 1, labels: { kind } }));
+          return (await Promise.allSettled(asked)).map(({ reason }) => reason && [reason.message, reason.status]);
+        }"""
+    )
+    assert told == [["kind takes one class for each image, and no mixes", 400], None]
 
 
 def test_one_wrong_point_leaves_the_others_alone(engine: Watched) -> None:

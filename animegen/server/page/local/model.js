@@ -42,12 +42,20 @@ export class LocalModel {
     } catch (cause) {
       throw failed(`${name} can't be loaded here (${firstLine(cause)}): try another browser`, cause);
     }
-    const [first] = await this.draw([place(this.facts, { seed: 0 })]);
+    const [first] = await this.draw([this.place({ seed: 0 })]);
     const isOff = (value, k) => Math.abs(first.data[k * probe.step] - value) > APART;
     if (where === "webgpu" && probe.values.some(isOff)) {
       throw failed("the graphics card draws other pictures than the model's");
     }
     return this;
+  }
+
+  /** Where a point's picture is made from, if the graph can take that. */
+  place(point) {
+    const found = place(this.facts, point);
+    const { labels } = this.facts.graph;
+    if (labels) asTaken(labels, found.y);
+    return found;
   }
 
   /** The pictures of places {z, y}: each as in pixels.js. */

@@ -4,7 +4,6 @@
 
 import { EngineError } from "../engine-error.js";
 import { LocalModel } from "./model.js";
-import { place } from "./point-law.js";
 import { png } from "./png.js";
 import { hasGpu, openRuntime } from "./runtime.js";
 import { formats, save } from "./saving.js";
@@ -39,7 +38,7 @@ const kinds = {
 
   async draw({ model, points }) {
     const local = await opened(model);
-    const asked = points.map((point) => attempt(() => place(local.facts, point)));
+    const asked = points.map((point) => attempt(() => local.place(point)));
     const right = asked.filter(({ made }) => made);
     const pictures = await inTurn(() => local.draw(right.map(({ made }) => made)));
     const ms = local.milliseconds;
