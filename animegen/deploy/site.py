@@ -38,7 +38,7 @@ _HEADERS = """/*
 """
 # The page asks nobody but its own address, whatever a host sends along with it.
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
     "img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'"
 )
 
