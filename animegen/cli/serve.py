@@ -11,13 +11,14 @@ from animegen.cli.console import say
 from animegen.cli.options import THREADS, Finite, ModelOptions
 from animegen.errors import MissingPackageError, UsageError
 from animegen.model.catalog import DEFAULT
-from animegen.runtime.devices import DEVICES, Device
+from animegen.runtime.devices import DEVICES, ENGINES, Device, Engine
 
 if TYPE_CHECKING:
     from animegen.generator import Generator
 
 INSTALL = "pip install 'animegen[cpu,serve]'"
 _USUAL_PORT = 8720
+_MANY = 10**7  # images that are expected of a server: whatever an engine takes to start, it pays
 
 
 def _named(text: str) -> tuple[str | None, str]:
@@ -41,6 +42,12 @@ def _named(text: str) -> tuple[str | None, str]:
 )
 @click.option("--device", type=click.Choice(DEVICES), default="auto", help="As of sample.")
 @click.option("--threads", type=THREADS, help="CPU threads.  [default: all it may use]")
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="onnxruntime",
+    help="What computes on a CPU. auto takes the faster one; after a restart images may differ a little.",
+)
 @click.option("--fp16", is_flag=True, help="On CUDA: compute in fp16; images differ a little.")
 @click.option("--cuda-memory", type=click.IntRange(1, 2**20), help="On CUDA: at most this many MB.")
 @click.option("--token", help="Who asks must send it. Better in ANIMEGEN_SERVE_TOKEN, where other users don't see it.")
@@ -60,6 +67,7 @@ def serve(
     models: tuple[str, ...],
     device: Device,
     threads: int | None,
+    engine: Engine,
     fp16: bool,
     cuda_memory: int | None,
     token: str | None,
@@ -89,7 +97,7 @@ def serve(
         raise MissingPackageError(f"serve needs {error.name}, which is not installed: {INSTALL}") from error
 
     limits = Limits(images=max_images, frames=max_frames, queue=queue, seconds=timeout)
-    options = ModelOptions("", device, None, threads, {}, {"half": fp16, "memory": cuda_memory})
+    options = ModelOptions("", device, None, threads, {}, {"half": fp16, "memory": cuda_memory}, engine)
     with bind(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         named = _load(models, options)
@@ -109,7 +117,7 @@ def _load(texts: tuple[str, ...], options: ModelOptions) -> dict[str, Generator]
     named: dict[str, Generator] = {}
     for text in texts:
         name, model = _named(text)
-        generator = replace(options, model=model).load(quiet=True)
+        generator = replace(options, model=model).load(images=_MANY, quiet=True)
         name = name or generator.card.name
         if name in named:
             raise UsageError(f"two models are named {name}: give one another name, as in --model other={model}")

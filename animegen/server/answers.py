@@ -37,7 +37,7 @@ class Keeping:
         if v is not None and v != own:
             raise Problem(404, f"v is {v!r}, and {served.name} has {own} here: leave v out or read /v1/models anew")
         scope = request.scope
-        named = f"{self._stamp}\n{served.sha256}\n{served.generator.device}\n{scope['path']}\n".encode()
+        named = f"{self._stamp}\n{served.stamp}\n{scope['path']}\n".encode()
         tag = blake2b(named + scope["query_string"], digest_size=16).hexdigest()
         age = _AN_HOUR if v is None else _FOR_EVER
         return {"etag": f'"{tag}"', "cache-control": f"{self._whose}, {age}"}

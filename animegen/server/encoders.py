@@ -35,18 +35,16 @@ def still(image: Images, form: str, metadata: Mapping[str, Any] | None = None) -
     return encode(image, form, metadata=metadata)
 
 
-def engine() -> str:
-    """The installed ONNX Runtime with its version, and its wheel's name if that is not the usual one."""
-    return next((f"{name} {found}" for name in _ENGINES if (found := _version(name))), "onnxruntime")
+def engine(name: str) -> str:
+    """What computes a model, such as onnxruntime, with its version, and its wheel's name where that is another."""
+    wheels = (name, *(f"{name}-{kind}" for kind in ("gpu", "openvino", "directml")))
+    return next((f"{wheel} {found}" for wheel in wheels if (found := _version(wheel))), name)
 
 
 def stamp() -> str:
-    """The versions of all that decides on a picture's bytes, which its ETag names."""
+    """The versions of all that decides on a picture's bytes beside its model, which the ETag names."""
     parts = [f"{name} {_version(name)}" for name in ("numpy", "pillow", "fpng", "av")]
-    return ", ".join([f"animegen {__version__}", engine(), *parts])
-
-
-_ENGINES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+    return ", ".join([f"animegen {__version__}", *parts])
 
 
 def _version(name: str) -> str:

@@ -43,9 +43,10 @@ class Metrics:
         self._images_of: dict[int, Counter] = {}
         self._batches_of: dict[int, Histogram] = {}
         for served in models:
-            info.labels(__version__, engine(), served.generator.device, served.name).set(1)
-            self._images_of[id(served.generator)] = self._images.labels(served.name)
-            self._batches_of[id(served.generator)] = self._batches.labels(served.name)
+            generator = served.generator
+            info.labels(__version__, engine(generator.engine), generator.device, served.name).set(1)
+            self._images_of[id(generator)] = self._images.labels(served.name)
+            self._batches_of[id(generator)] = self._batches.labels(served.name)
 
     def depth(self, read: Callable[[], float]) -> None:
         """Where to read how many images wait."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from animegen.errors import UsageError
 from animegen.generator import Generator
+from animegen.server.encoders import engine
 from animegen.server.problems import Problem
 
 
@@ -31,6 +32,11 @@ class Served:
         return self.generator.sha256
 
     @cached_property
+    def stamp(self) -> str:
+        """Of all that decides on its images: the file, the device, and what computes it there."""
+        return f"{self.sha256} {self.generator.device} {engine(self.generator.engine)}"
+
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """All that a page or another client needs to know of it."""
         generator, card = self.generator, self.generator.card
@@ -43,6 +49,7 @@ class Served:
             "labels": [{"name": group.name, "classes": list(group.classes)} for group in generator.labels],
             "licence": card.licence,
             "device": generator.device,
+            "engine": generator.engine,
             "megabytes": round(generator.session.nbytes / 1e6, 1),
             "card": {key: value for key, value in card.to_json().items() if key != "directions"},
         }
