@@ -29,12 +29,12 @@ SHOWN = ".picture.is-shown:not(.is-coming)"  # a face in its box, the one that w
 
 
 @contextmanager
-def served(generators: Mapping[str, Generator]) -> Iterator[str]:
+def served(generators: Mapping[str, Generator], **options: Any) -> Iterator[str]:
     """The address of a server with these models; it answers below /faces/ too, as behind a proxy."""
     uvicorn = pytest.importorskip("uvicorn")
     from animegen.server import create_app
 
-    app = create_app(generators)
+    app = create_app(generators, **options)
 
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"].startswith("/faces/"):

@@ -409,6 +409,17 @@ def test_a_busy_server_is_given_its_time(visits: Visits) -> None:
     visits.complaints[:] = [text for text in visits.complaints if "503" not in text]
 
 
+def test_a_server_that_wants_a_token_is_given_it(browser: Browser, models: dict[str, Generator]) -> None:
+    with served(models, token="open-sesame") as address:
+        these = Visits(browser, address)
+        page = these.visit(wait=False)
+        page.get_by_label("Token").fill("open-sesame")
+        page.get_by_role("button", name="Go on").click()
+        page.locator(f"{tile(0)} {SHOWN}").wait_for()
+        these.complaints[:] = [text for text in these.complaints if "401" not in text]
+        these.close()
+
+
 def test_what_is_too_much_is_told(visits: Visits) -> None:
     page = visits.visit()
     page.get_by_role("button", name="Save and take along").click()

@@ -39,9 +39,11 @@ export class Controls {
     this.model.replaceChildren(
       ...engine.models.map((model) => el("option", { value: model.name }, model.megabytes ? `${model.name}, ${Number(model.megabytes).toFixed(1)} MB` : model.name)),
     );
+    this.model.value = this.page.model().name;
     const places = { server: "On the server", wasm: "In your browser", webgpu: "In your browser, on its GPU" };
     byId("where").textContent = `${places[engine.where] ?? engine.where}${engine.detail ? `, ${engine.detail}` : ""}`;
-    if (engine.address) byId("links").prepend(el("a", { href: new URL("docs", engine.address).href }, "The API"));
+    const links = [engine.address && ["docs", "The API"], ...(engine.licences ?? []).map((path) => [path, path.replace(/.*\/|\.\w+$/g, "").replace(/-/g, " ")])];
+    byId("links").replaceChildren(...links.filter(Boolean).map(([path, text]) => el("a", { href: new URL(path, document.baseURI).href }, text)), byId("open-keys"));
   }
 
   /** Note how long a face took; the middle of the last ones is shown. */

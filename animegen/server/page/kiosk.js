@@ -23,9 +23,12 @@ export class Kiosk {
     this.page = page;
     const { store } = page;
     this.face = new Picture(page, { urgent: true });
-    this.glow = el("img", { class: "glow", alt: "" });
+    this.glow = el("canvas", { class: "glow", width: 6, height: 6, "aria-hidden": "true" });
     this.draw = latest(async (point) => {
-      if (await this.face.show(point)) this.glow.src = this.face.image.src;
+      if (!(await this.face.show(point))) return;
+      const context = this.glow.getContext("2d"); // so few pixels, stretched, are a light in the room: no filter has to blur it
+      context.imageSmoothingQuality = "high";
+      context.drawImage(this.face.image, 0, 0, 6, 6);
     });
     this.name = el("p", { class: "seed", "aria-hidden": "true" });
     this.play = button("Pause", () => (this.#frame ? this.#pause() : this.#run()), { icon: "pause", bare: true, class: "icon" });
@@ -83,7 +86,7 @@ export class Kiosk {
   }
 
   #step(now) {
-    this.#place = ((now - this.#began) / LEG) % this.page.store.state.stops.length;
+    this.#place = Math.max(0, (now - this.#began) / LEG) % this.page.store.state.stops.length; // a frame may be older than the start
     this.#look();
     this.#frame = requestAnimationFrame((later) => this.#step(later));
   }

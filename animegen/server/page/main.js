@@ -7,7 +7,7 @@ import { Explore } from "./explore.js";
 import { keys } from "./keys.js";
 import { Kiosk, randomStops } from "./kiosk.js";
 import { Morph } from "./morph.js";
-import { askToken, say, trouble } from "./notice.js";
+import { askToken, loading, say, trouble } from "./notice.js";
 import { Pins } from "./pins.js";
 import { Save } from "./save.js";
 import { randomSeed, readSeed } from "./seeds.js";
@@ -167,11 +167,13 @@ const said = await config();
 try {
   const { open } = await import(`./engine-${said.engine === "local" ? "local" : "server"}.js`);
   const progress = (state) => {
-    if (!state) return window.animegen?.controls.tell(window.animegen.engine); // a model that was chosen later is there
-    const { what, loaded, total } = state;
-    byId("where").textContent = total ? `Loading ${what}: ${Math.round((100 * loaded) / total)} %` : `Loading ${what}`;
+    loading(state);
+    if (!state) window.animegen?.controls.tell(window.animegen.engine); // a model that was chosen later is there
   };
-  window.animegen = new Page(await open(said, { progress }));
+  const engine = await open(said, { progress });
+  loading(null);
+  engine.licences = said.licences;
+  window.animegen = new Page(engine);
 } catch (error) {
   say(`This page can’t begin: ${error.message}`, () => location.reload(), "Load again");
   throw error;

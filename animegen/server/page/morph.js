@@ -101,7 +101,7 @@ export class Morph {
   }
 
   #step(now) {
-    const place = ((now - this.#began) / THERE) % 2;
+    const place = Math.max(0, (now - this.#began) / THERE) % 2;
     const t = place < 1 ? place : 2 - place;
     this.#set(t);
     this.#frame = requestAnimationFrame((later) => this.#step(later));

@@ -36,6 +36,17 @@ export function say(text, act, label = "Try now") {
   byId("notice").hidden = !text;
 }
 
+/** Show what is on its way, {what, loaded, total} in bytes; null when it is there. */
+export function loading(state) {
+  byId("loading").hidden = !state;
+  if (!state) return;
+  const { what, loaded, total } = state;
+  byId("loading-text").textContent = total ? `Loading ${what}, ${Math.round((100 * loaded) / total)} %` : `Loading ${what}`;
+  const bar = byId("loading-bar");
+  if (total) bar.value = loaded / total;
+  else bar.removeAttribute("value");
+}
+
 /** Ask for the token of a server that wants one, and begin anew with it. */
 export function askToken() {
   const input = el("input", { type: "password", required: true, autocomplete: "current-password", pattern: "[!-+\\x2d-:<-~]+", "aria-label": "Token" });

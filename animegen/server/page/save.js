@@ -59,7 +59,7 @@ export class Save {
   open() {
     const subjects = this.#subjects();
     const dialog = byId("save");
-    this.fields = el("div", { class: "fields" });
+    this.fields = el("div", { class: "same" });
     this.facts = el("p", { class: "quiet facts" });
     this.trouble = el("p", { class: "trouble", role: "alert" });
     this.go = button("Save", () => this.#save(), { icon: "save", class: "row strong", autofocus: true });
@@ -95,17 +95,20 @@ export class Save {
     };
     const number = (name, text, min, max) =>
       el("label", { class: "field" }, text, el("input", { type: "number", name, min, max, value: values[name], on: { input: (event) => set(name, Number)(event.target.value) } }));
-    const inputs = [
+    const choices = el(
+      "div",
+      { class: "fields" },
       segments("Form", "form", this.#forms(subject).map((form) => [form, form.toUpperCase()]), values.form, set("form", String)),
       segments("Scale", "scale", subject.scales.map((scale) => [String(scale), `${scale}×`]), String(values.scale), set("scale", Number)),
-    ];
+    );
+    const inputs = [];
     if ("seeds" in values) inputs.push(el("label", { class: "field wide" }, "Seeds", el("input", { name: "seeds", value: values.seeds, spellcheck: false, on: { input: (event) => set("seeds", String)(event.target.value) } })));
     if ("columns" in values) inputs.push(number("columns", "Columns", 1, 64));
     if ("captions" in values) inputs.push(el("label", { class: "check" }, el("input", { type: "checkbox", name: "captions", checked: values.captions, on: { change: (event) => set("captions", Boolean)(event.target.checked) } }), "Seeds under them"));
     if ("steps" in values) inputs.push(number("steps", subject.moves ? "Faces one way" : "Faces", 2, 300));
     if ("frames" in values) inputs.push(number("frames", "Frames", 6, 600));
     if ("fps" in values) inputs.push(number("fps", "A second", 1, 60));
-    return inputs;
+    return inputs.length ? [choices, el("div", { class: "fields" }, ...inputs)] : [choices];
   }
 
   /** The job that the fields describe; an Error says what is wrong with them. */
