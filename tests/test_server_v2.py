@@ -242,6 +242,7 @@ def test_errors_that_others_answer_have_the_form_too(client: TestClient, generat
     with TestClient(create_app(generators, LIMITS, v2=True, token=TOKEN)) as guarded:
         response = guarded.get("/v2/models/tiny")
         assert (response.status_code, list(response.json())) == (401, ["error"])
+        assert guarded.get("/v2/health/live").status_code == 200
         assert guarded.get("/v2/models/tiny", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 

@@ -28,6 +28,10 @@ _DESCRIPTION = """Pictures by a GAN: a seed names one, and the same address is a
 Errors are `application/problem+json` (RFC 9457), with a line for people in `detail`."""
 
 
+# What asks whether a server lives asks without a token.
+_PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+
+
 def create_app(
     generators: Generator | Mapping[str, Generator],
     limits: Limits | None = None,
@@ -74,7 +78,7 @@ def create_app(
     # The last one that is added is asked first.
     app.add_middleware(Guard, limits=service.limits)
     if token is not None:
-        app.add_middleware(BearerToken, token=check_token(token), open_paths={*open_paths, "/healthz", "/readyz"})
+        app.add_middleware(BearerToken, token=check_token(token), open_paths={*open_paths, *_PROBES})
     if cors_origins:
         app.add_middleware(
             CORSMiddleware,
