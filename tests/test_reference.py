@@ -22,6 +22,7 @@ from animegen import (
     report_progress,
 )
 from animegen.progress import Progress
+from animegen.quality.statistics import Statistics
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,40 @@ def test_the_file_holds_it_all(measured: Reference, tmp_path: Path) -> None:
     assert loaded.distance(measured) == pytest.approx(0, abs=1e-9)
     measured.save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_a_compact_file_holds_it_in_an_eighth(measured: Reference, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(500, 64)) @ rng.normal(size=(64, 64)) + 5
+    features[:, 7] = 3  # never varies
+    wide = Reference(Statistics.of([features]), np.zeros((0, 64)), np.zeros(0, np.int64), measured.protocol)
+    wide.save(tmp_path / "whole.npz")
+    wide.save(tmp_path / "compact.npz", compact=True)
+    loaded = Reference.load(tmp_path / "compact.npz")
+    assert loaded.protocol == wide.protocol
+    np.testing.assert_allclose(loaded.statistics.covariance, wide.statistics.covariance, atol=0.05)
+    np.testing.assert_array_equal(loaded.statistics.covariance, loaded.statistics.covariance.T)
+    other = Reference(Statistics.of([features[:200] + 1]), wide.sample, wide.rows, wide.protocol)
+    assert loaded.distance(other) == pytest.approx(wide.distance(other), rel=1e-3)
+    with np.load(tmp_path / "whole.npz") as whole, np.load(tmp_path / "compact.npz") as compact:
+        bytes_of = [
+            sum(archive[key].nbytes for key in keys)
+            for archive, keys in ((whole, ["sigma"]), (compact, ["variance", "correlation"]))
+        ]
+    assert bytes_of[1] < bytes_of[0] / 7.5
+    loaded.save(tmp_path / "again.npz")  # for other tools
+    with np.load(tmp_path / "again.npz") as again:
+        np.testing.assert_array_equal(again["sigma"], loaded.statistics.covariance)
+    damaged: list[tuple[dict[str, Any], str]] = [
+        ({"correlation": np.zeros(5, np.float16)}, "one D"),
+        ({"variance": np.full(64, -1.0)}, "one D"),
+        ({"variance": np.full(64, "a")}, "floats"),
+        ({"variance": np.full(64, np.nan)}, "NaN"),
+        ({"variance": None}, "no sigma"),
+    ]
+    for arrays, words in damaged:
+        with pytest.raises(DataError, match=words):
+            Reference.load(changed(tmp_path / "compact.npz", **arrays))
 
 
 def test_features_too_large_for_half_the_bytes_keep_theirs(measured: Reference, tmp_path: Path) -> None:
