@@ -207,6 +207,22 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(train: Run, tiny_data: Pa
     assert_equal_states(run, whole)
 
 
+def test_images_end_a_session(train: Run, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.run.session._TELLS_AFTER", 0.0)
+    run = tmp_path / "run"
+    done = train(
+        "fit", *TINY, "--data", tiny_data, "--out", run, "--images", "40", "--log-every", "1", "--threads", "1"
+    )
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    assert "finished at step 3, 48 real images seen" in said  # 8 images for each of 2 critic steps
+    steps = load_config(TINY[1], TINY[3::2]).steps
+    assert f"all of {steps:,} steps, {16 * steps:,} real images, take about " in said
+    assert said.count("here; this session ends at 3") == 1
+    done = train("fit", "--resume", "--data", tiny_data, "--out", run, "--images", "41", "--threads", "1")
+    assert "finished at step 3" in done.stderr.decode()
+
+
 def test_minutes_end_a_session(train: Run, tiny_data: Path, tmp_path: Path) -> None:
     said = fit(train, *TINY, "--data", tiny_data, "--out", tmp_path / "run", "--minutes", 0.003)
     assert "out of time at step" in said

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, exactly where it stopped.")
 @click.option("--from", "start", type=options.PATH, help="Start with the networks of another run or checkpoint.")
 @click.option("--steps", type=options.STEPS, help="Stop at this many generator steps.  [default: the preset's]")
+@click.option("--images", type=options.STEPS, help="Stop once the critic has seen this many real images.")
 @click.option("--minutes", type=Finite(min=0, min_open=True), help="Stop after this much time.")
 @options.device
 @options.precision
@@ -47,6 +48,7 @@ def fit(
     resume: bool,
     start: Path | None,
     steps: int | None,
+    images: int | None,
     minutes: float | None,
     device: options.Device,
     precision: options.Precision,
@@ -84,6 +86,7 @@ def fit(
     place = Place(where, precision, group, compiled)
     limits = Limits(
         steps=steps,
+        images=images,
         minutes=minutes,
         log_every=log_every,
         sample_every=sample_every,

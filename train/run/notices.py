@@ -60,11 +60,12 @@ def figures_line(figures: Mapping[str, float], images_per_second: float, seconds
     slope = f"|∇| {figures['gradient_norm']:.2f}  " if "gradient_norm" in figures else ""
     return (
         f"loss {figures['critic_loss']:.2f}  W {figures['wasserstein']:.2f}  "
-        f"{slope}{images_per_second:.0f} images/s  {_duration(seconds_left)} left"
+        f"{slope}{images_per_second:.0f} images/s  {duration(seconds_left)} left"
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words, to the minute."""
     minutes = max(0, round(seconds / 60))
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 

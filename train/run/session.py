@@ -21,11 +21,12 @@ from train.run import checkpoint, samples
 from train.run.checkpoint import CheckpointCard, EarlierRun
 from train.run.log import METRICS, SCORES, SESSIONS, Log, drop_rows_after, open_log, read_rows
 from train.run.monitor import Monitor
-from train.run.notices import Pace, StuckAlarm, describe, figures_line
+from train.run.notices import Pace, StuckAlarm, describe, duration, figures_line
 from train.step.devices import device_name
 from train.step.trainer import Trainer
 
 BEST = "best.safetensors"
+_TELLS_AFTER = 10.0  # seconds: the first steps choose kernels and allocate
 
 Ending = Literal["finished", "out of time", "interrupted"]
 Stop = Callable[[], bool]  # whether the user has asked to stop
@@ -38,6 +39,7 @@ class Limits:
     """When a session ends, and how often it leaves a trace. Counts are in generator steps."""
 
     steps: int | None = None  # by default the configuration's
+    images: int | None = None  # real ones that the critic has seen
     minutes: float | None = None
     log_every: int = 10
     sample_every: int = 250
@@ -65,7 +67,11 @@ class TrainingSession:
     @property
     def last_step(self) -> int:
         """The step at which this session ends."""
-        return self.limits.steps or self.trainer.total_steps
+        last = self.limits.steps or self.trainer.total_steps
+        if self.limits.images is None:
+            return last
+        to_see = max(0, self.limits.images - self.trainer.images_before)
+        return min(last, math.ceil(to_see / self.trainer.images_a_step))
 
     def describe(self) -> list[str]:
         """What runs, on what and from where, a line each."""
@@ -232,6 +238,7 @@ class _Report:
         self._session, self._log, self._alarm = session, log, StuckAlarm()
         self._shown = session.trainer.step
         self._pace = Pace(self._shown)
+        self._has_told = False
         leads = session.trainer.group.leads
         self._advance = track("fit", session.last_step, done=self._shown) if leads else None
 
@@ -239,13 +246,27 @@ class _Report:
         """Go on from a step before."""
         self._pace.restart(self._session.trainer.step)
 
+    def _tell_once(self, steps_per_second: float) -> None:
+        """How long all that the configuration asks for takes here, as soon as the pace says something."""
+        session, trainer = self._session, self._session.trainer
+        if self._has_told or session.seconds < _TELLS_AFTER:
+            return
+        self._has_told = True
+        whole = trainer.total_steps / max(steps_per_second, 1e-9)
+        images = trainer.images_before + trainer.total_steps * trainer.images_a_step
+        ends = "" if session.last_step >= trainer.total_steps else f"; this session ends at {session.last_step:,}"
+        logger.info(
+            f"all of {trainer.total_steps:,} steps, {images:,} real images, take about {duration(whole)} here{ends}"
+        )
+
     def row(self, figures: dict[str, float]) -> None:
         """The figures of the step that was made last."""
         session, trainer, step = self._session, self._session.trainer, self._session.trainer.step
         if self._advance is None:
             return
         steps_per_second = self._pace.at(step)
-        speed = steps_per_second * trainer.config.n_critic * trainer.config.batch_size
+        speed = steps_per_second * trainer.images_a_step
+        self._tell_once(steps_per_second)
         left = min((session.last_step - step) / max(steps_per_second, 1e-9), session.seconds_left)
         self._log.write(
             METRICS,

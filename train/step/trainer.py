@@ -99,7 +99,12 @@ class Trainer:
     @property
     def images_seen(self) -> int:
         """Real images that the critic has seen so far."""
-        return self.images_before + self.step * self.config.n_critic * self.config.batch_size
+        return self.images_before + self.step * self.images_a_step
+
+    @property
+    def images_a_step(self) -> int:
+        """How many real images the critic sees in a step."""
+        return self.config.n_critic * self.config.batch_size
 
     @property
     def label_groups(self) -> tuple[DatasetGroup, ...]:
