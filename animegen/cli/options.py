@@ -205,7 +205,7 @@ def graphs_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_options(*args: Any, models: tuple[str, ...], **kwargs: Any) -> Any:
         overrides = _overrides(kwargs)
-        options = [ModelOptions(model, "cpu", None, 1, overrides, {}) for model in models]
+        options = [ModelOptions(model, "cpu", None, 1, overrides, {}, "onnxruntime") for model in models]
         return command(*args, options=options, **kwargs)
 
     several = click.option(

@@ -75,11 +75,11 @@ def licences() -> dict[str, str]:
     spec = find_spec("onnxruntime")
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
     texts = {}
-    for name in ("LICENSE", "ThirdPartyNotices.txt"):
+    for name, kept in (("LICENSE", "ONNX-Runtime.txt"), ("ThirdPartyNotices.txt", "ONNX-Runtime-notices.txt")):
         path = next((folder / name for folder in folders if is_file(folder / name)), None)
         if path is None:
             raise DataError(f"the installed onnxruntime has no {name}, which a site must show: install it from PyPI")
-        texts[f"onnxruntime-{name.removesuffix('.txt')}.txt"] = path.read_text(encoding="utf-8", errors="replace")
+        texts[kept] = path.read_text(encoding="utf-8", errors="replace")
     return texts
 
 

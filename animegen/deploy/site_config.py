@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from animegen.errors import ModelError
-from animegen.files import sha256
 from animegen.generator import Generator
-from animegen.model.catalog import shipped_models
+from animegen.model.catalog import is_shipped
 from animegen.runtime.weights import weights_beside
 
 # ONNX Runtime Web's tensors; half-precision ones want arrays that not every browser has.
@@ -65,7 +64,8 @@ def facts(generator: Generator, files: list[dict[str, Any]]) -> dict[str, Any]:
         ],
         "licence": card.licence,
         "device": "browser",
-        "shipped": _is_shipped(generator),
+        "engine": "onnxruntime-web",
+        "shipped": is_shipped(card.name, generator.sha256),
         "megabytes": round(sum(file["bytes"] for file in files) / 1e6, 1),
         "card": {key: value for key, value in card.to_json().items() if key != "directions"},
         "files": files,
@@ -73,12 +73,6 @@ def facts(generator: Generator, files: list[dict[str, Any]]) -> dict[str, Any]:
         "graph": _graph(generator),
         "probe": {"step": step, "values": image[::step].tolist()},
     }
-
-
-def _is_shipped(generator: Generator) -> bool:
-    """Whether `--model NAME` means this very model wherever this version of animegen is installed."""
-    path = shipped_models().get(generator.card.name)
-    return path is not None and sha256(path) == generator.sha256
 
 
 def _as_read(vector: tuple[float, ...]) -> list[float]:
