@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from io import BytesIO
 from pathlib import Path
@@ -76,6 +77,8 @@ def test_the_same_server_in_a_replica(conditional_model: Path, alone: dict[str, 
         [str(word) for word in command], stderr=subprocess.PIPE, cwd=tmp_path, env=alone, text=True
     ) as process:
         assert process.stderr is not None
+        patience = threading.Timer(120, process.kill)
+        patience.start()
         said = []
         try:
             for line in process.stderr:
@@ -83,15 +86,18 @@ def test_the_same_server_in_a_replica(conditional_model: Path, alone: dict[str, 
                 if line.startswith("serving at "):
                     break
             assert process.poll() is None, "".join(said)
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/images/7.png?label=hair%3Dblue") as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/v1/images/7.png?label=hair%3Dblue", timeout=60
+            ) as answer:
                 headers, picture = answer.headers, np.asarray(Image.open(BytesIO(answer.read())))
             assert headers["etag"]
             assert headers["cross-origin-opener-policy"] == "same-origin"
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/mine") as answer:
+            with urllib.request.urlopen(f"{server}/v2/models/mine", timeout=60) as answer:
                 assert [tensor["name"] for tensor in json.load(answer)["inputs"]] == ["z", "labels"]
         finally:
             process.send_signal(signal.SIGTERM)
-            _, rest = process.communicate(timeout=60)
+            _, rest = process.communicate()
+            patience.cancel()
     assert process.returncode == 0, "".join(said) + rest
     assert rest.splitlines()[-1] == "stopped"
     assert list((tmp_path / "home").iterdir()) == []

@@ -27,11 +27,17 @@ from animegen.cli.origin import PictureCommand
 from animegen.cli.output import Output
 from animegen.errors import UsageError
 from animegen.model.catalog import DEFAULT
-from animegen.runtime.devices import DEVICES, Device
+from animegen.runtime.devices import DEVICES, ENGINES, Device, Engine
 
 if TYPE_CHECKING:
     from animegen.images.sinks import Existing
 
+_engine_option = click.option(
+    "--engine",
+    type=click.Choice([engine for engine in ENGINES if engine != "auto"]),
+    default="onnxruntime",
+    help="What computes on a CPU, in all workers alike.",
+)
 _cluster_options = apply(
     click.option("--address", help="A Ray cluster's address, or auto.  [default: one of this machine alone]"),
     click.option("--cpus", type=click.IntRange(1, 4096), help="The CPUs of such a one.  [default: all it may use]"),
@@ -64,6 +70,7 @@ def ray() -> None:
 @label_option
 @truncation_option
 @_cluster_options
+@_engine_option
 @model_options
 @click.pass_context
 def sample(
@@ -103,8 +110,8 @@ def sample(
     if force and skip_existing:
         raise UsageError("--force overwrites what --skip-existing would keep: take one of them")
     existing: Existing = "overwrite" if force else "skip" if skip_existing else "refuse"
-    overrides = Overrides(**options.overrides)
-    with Generator.load(options.model, device="cpu", threads=1, overrides=overrides) as generator:
+    overrides, engine = Overrides(**options.overrides), options.engine
+    with Generator.load(options.model, device="cpu", threads=1, overrides=overrides, engine=engine) as generator:
         asked = read_labels(label_texts, generator.labels)
         generator.label_vectors([0], asked)  # so that a wrong one is told before a cluster starts
         output.describe(generator, seeds=str(wanted), truncation=truncation)
@@ -124,6 +131,7 @@ def sample(
         threads=options.threads or 1,
         overrides=overrides,
         cuda=CudaOptions(**options.cuda),
+        engine=engine,
     )
     recipe.check()
     with deploy.connected(address, cpus=cpus, object_store=object_store) as module:
@@ -161,6 +169,7 @@ def _drawn(module: Any, recipe: Any, workers: int | None, output: Output, facts:
 @click.option("--port", type=click.IntRange(1, 65535), default=8720, help="The port.")
 @click.option("--model", "models", multiple=True, default=[DEFAULT], help="NAME or NAME=PATH; once for each.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", help="As of sample; auto is the CPU here.")
+@_engine_option
 @click.option("--threads", type=THREADS, default=1, help="CPU threads of each replica.")
 @click.option("--least", type=click.IntRange(1, 10_000), default=1, help="Replicas at least.")
 @click.option("--most", type=click.IntRange(1, 10_000), default=1, help="Replicas at most.")
@@ -175,6 +184,7 @@ def serve(
     port: int,
     models: tuple[str, ...],
     device: Device,
+    engine: Engine,
     threads: int,
     least: int,
     most: int,
@@ -196,6 +206,7 @@ def serve(
     service = deploy.Service(
         models=dict(map(_named, models)),
         device="cpu" if device == "auto" else device,
+        engine=engine,
         threads=threads,
         token=token,
         v2=v2,

@@ -21,6 +21,7 @@ from animegen.labels import Wanted
 from animegen.model.catalog import find_model, shipped_models
 from animegen.model.foreign import Overrides
 from animegen.runtime import CudaOptions, Device
+from animegen.runtime.devices import Engine
 from animegen.seeds import Seeds
 
 _CHUNK = 256  # seeds: seconds of work, and nothing beside what Ray takes to hand it over
@@ -37,6 +38,7 @@ class Recipe:
         seeds: of the images.
         folder: where the pictures go; all workers must see it under this path.
         threads: the CPU threads of each worker.
+        engine: of all workers. Not `auto`: each would choose its own, and their pictures differ by a level at times.
     """
 
     model: str | Path
@@ -53,6 +55,7 @@ class Recipe:
     threads: int = 1
     overrides: Overrides | None = None
     cuda: CudaOptions | None = None
+    engine: Engine = "onnxruntime"
 
     @property
     def gpus(self) -> int:
@@ -184,7 +187,7 @@ def _model(ray: Any, model: str | Path) -> str | Any:
 def _loaded(recipe: Recipe, model: str | Any) -> Generator:
     """In a worker: the generator."""
     options: dict[str, Any] = {"overrides": recipe.overrides, "cuda": recipe.cuda}
-    options |= {"device": recipe.device, "threads": recipe.threads}
+    options |= {"device": recipe.device, "threads": recipe.threads, "engine": recipe.engine}
     if isinstance(model, str):
         return Generator.load(model, **options)
     import ray

@@ -12,6 +12,7 @@ from animegen.deploy.ray.cluster import module
 from animegen.errors import UsageError
 from animegen.model.catalog import DEFAULT
 from animegen.runtime import Device
+from animegen.runtime.devices import Engine
 from animegen.seeds import whole_number
 
 NAME = "animegen"  # of the application on the cluster
@@ -34,6 +35,7 @@ class Service:
 
     models: Mapping[str, str] = field(default_factory=lambda: {DEFAULT: DEFAULT})
     device: Device = "cpu"
+    engine: Engine = "onnxruntime"
     threads: int = 1
     token: str | None = None
     v2: bool = False
@@ -73,7 +75,7 @@ def application(service: Service | Mapping[str, str]) -> Any:
         from animegen.server import create_app
 
         generators = {
-            name: Generator.load(source, device=wanted.device, threads=wanted.threads)
+            name: Generator.load(source, device=wanted.device, threads=wanted.threads, engine=wanted.engine)
             for name, source in wanted.models.items()
         }
         return create_app(generators, token=wanted.token, v2=wanted.v2)
