@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from animegen.errors import ModelError
-from animegen.files import is_file
+from animegen.files import is_file, sha256
 from animegen.model import fetch
 
 DEFAULT = "anime-face-64"
@@ -17,6 +17,12 @@ _FOLDERS = (_PACKAGE / "models", _PACKAGE.parent / "models")
 def shipped_models() -> dict[str, Path]:
     """The shipped models' files by name."""
     return _shipped("*.onnx")
+
+
+def is_shipped(name: str, digest: str) -> bool:
+    """Whether the model of this name is the very file, by its sha256, in each installation of this version."""
+    path = shipped_models().get(name)
+    return path is not None and sha256(path) == digest
 
 
 def extractors() -> dict[str, Path]:

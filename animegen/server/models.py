@@ -9,6 +9,7 @@ from typing import Any
 
 from animegen.errors import UsageError
 from animegen.generator import Generator
+from animegen.model.catalog import is_shipped
 from animegen.server.encoders import engine
 from animegen.server.problems import Problem
 
@@ -50,6 +51,7 @@ class Served:
             "licence": card.licence,
             "device": generator.device,
             "engine": generator.engine,
+            "shipped": is_shipped(self.name, self.sha256),
             "megabytes": round(generator.session.nbytes / 1e6, 1),
             "card": {key: value for key, value in card.to_json().items() if key != "directions"},
         }

@@ -18,11 +18,15 @@ const KEYS = [
 export function keys() {
   const dialog = byId("keys");
   dialog.append(
-    el("div", { class: "dialog-head" }, el("h2", { id: "keys-title", tabIndex: -1, autofocus: true }, "Keyboard"), button("Close", () => dialog.close(), { icon: "close", bare: true, class: "icon" })),
+    el("div", { class: "dialog-head" }, el("h2", { id: "keys-title", tabIndex: -1 }, "Keyboard"), button("Close", () => dialog.close(), { icon: "close", bare: true, class: "icon" })),
     el("div", { class: "dialog-body" }, el("dl", { class: "keys" }, ...KEYS.map(([key, what]) => el("div", {}, el("dt", {}, key), el("dd", {}, what))))),
   );
-  byId("open-keys").addEventListener("click", () => dialog.showModal());
+  const open = () => {
+    dialog.showModal();
+    byId("keys-title").focus();
+  };
+  byId("open-keys").addEventListener("click", open);
   document.addEventListener("keydown", (event) => {
-    if (event.key === "?" && !event.target.closest?.("input, textarea, select, dialog")) dialog.showModal();
+    if (event.key === "?" && !event.target.closest?.("input, textarea, select, dialog")) open();
   });
 }

@@ -59,10 +59,10 @@ export class Save {
   open() {
     const subjects = this.#subjects();
     const dialog = byId("save");
-    this.fields = el("div", { class: "same" });
+    this.fields = el("div", { class: "stack" });
     this.facts = el("p", { class: "quiet facts" });
     this.trouble = el("p", { class: "trouble", role: "alert" });
-    this.go = button("Save", () => this.#save(), { icon: "save", class: "row strong", autofocus: true });
+    this.go = button("Save", () => this.#save(), { icon: "save", class: "row strong" });
     this.same = el("div", { class: "same" });
     const what = segments("What", "what", subjects.map(({ id, text }) => [id, text]), subjects[0].id, (id) => this.#choose(subjects.find((each) => each.id === id)));
     what.hidden = subjects.length < 2;
@@ -72,6 +72,7 @@ export class Save {
     );
     this.#choose(subjects[0]);
     dialog.showModal();
+    this.go.focus();
   }
 
   #choose(subject) {

@@ -82,7 +82,7 @@ export class Shelf {
     this.text = el("textarea", { rows: 3, spellcheck: false, "aria-label": "Seeds list", placeholder: "0-31,77" });
     const file = el("input", { type: "file", accept: ".txt,text/plain", hidden: true, on: { change: async () => this.#add(await file.files[0].text()) } });
     dialog.replaceChildren(
-      el("div", { class: "dialog-head" }, el("h2", { id: "shelf-title", tabIndex: -1, autofocus: true }, "Shelf"), button("Close", () => dialog.close(), { icon: "close", bare: true, class: "icon" })),
+      el("div", { class: "dialog-head" }, el("h2", { id: "shelf-title", tabIndex: -1 }, "Shelf"), button("Close", () => dialog.close(), { icon: "close", bare: true, class: "icon" })),
       segments("", "shelf", [["kept", "Kept"], ["seen", "Seen this visit"]], this.shown, (shown) => {
         this.shown = shown;
         this.#fill();
@@ -106,6 +106,7 @@ export class Shelf {
     );
     this.#fill();
     dialog.showModal();
+    byId("shelf-title").focus();
   }
 
   #points() {
