@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run, tiny_card, tiny_graph, write_model
+from conftest import ROOT, Run, tiny_card, tiny_graph, write_model
 
 from animegen import DataError, Extractor, Generator, ImageSet, Reference, UsageError, fid, measure
 from animegen.model import catalog
@@ -91,3 +92,15 @@ def test_stats_of_pictures_are_by_the_general_extractor(animegen: Run, tmp_path:
     assert done.returncode == 0, done.stderr.decode()
     reference = Reference.load(tmp_path / "pictures-stats.npz")
     assert (reference.protocol.extractor, reference.statistics.count, len(reference.sample)) == ("imagenet", 6, 0)
+
+
+@pytest.mark.slow
+def test_each_shipped_model_has_a_distance_by_the_general_extractor(animegen: Run) -> None:
+    done = animegen("fid", "--extractor", "imagenet", "--n", 20, "--device", "cpu", "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    score = json.loads(done.stdout)
+    assert (score["dimensions"], score["reference_count"]) == (1280, 30_104)
+    assert (score["measured"]["extractor"], score["reference"]["extractor"]) == ("imagenet", "imagenet")
+    faces, general = (Reference.load(catalog.references()[name]) for name in ("anime-faces", "anime-faces-imagenet"))
+    assert faces.protocol.data_sha256 == general.protocol.data_sha256  # the same pictures
+    assert (ROOT / "models" / "references" / "anime-faces-imagenet.npz").stat().st_size < 2e6

@@ -1,7 +1,7 @@
 """A covariance in an eighth of its bytes, for statistics that travel inside the package.
 
-Variances are kept in float32, and correlations, which lie between −1 and 1, in float16, each pair once. A distance of some 2
-moves by 0.00003.
+Variances are kept in float32, and correlations, which lie between −1 and 1, in float16, each pair once. A distance of
+some 2 moves by 0.00003.
 """
 
 from __future__ import annotations
