@@ -92,7 +92,7 @@ def test_the_same_server_in_a_replica(conditional_model: Path, alone: dict[str, 
                 headers, picture = answer.headers, np.asarray(Image.open(BytesIO(answer.read())))
             assert headers["etag"]
             assert headers["cross-origin-opener-policy"] == "same-origin"
-            with urllib.request.urlopen(f"{server}/v2/models/mine", timeout=60) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/mine", timeout=60) as answer:
                 assert [tensor["name"] for tensor in json.load(answer)["inputs"]] == ["z", "labels"]
         finally:
             process.send_signal(signal.SIGTERM)
