@@ -31,20 +31,21 @@ def check_toward(toward: Toward) -> list[tuple[int, float]]:
 
 
 def check_moves(moves: Moves, directions: int, model: str) -> list[tuple[int, float]]:
-    """The numbers of directions, of which the model has so many, and lengths as plain numbers.
+    """The numbers of directions, of which the model has so many, in order, and lengths as plain numbers.
 
     Raises:
         UsageError: the model has no such direction, or a length outside of −1000 … 1000.
     """
     if moves and not directions:
         raise UsageError(f"{model} has no directions to move along: export it again with this version")
-    return [
+    checked = [
         (
             whole_number("direction", number, 0, directions - 1, why=f" for {model}"),
             _number(f"the move along direction {number}", length, -FARTHEST, FARTHEST),
         )
         for number, length in moves.items()
     ]
+    return sorted(checked)  # so that their sum rounds alike in whatever order they come
 
 
 def read_toward(texts: Iterable[str]) -> list[tuple[int, float]]:

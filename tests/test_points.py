@@ -91,6 +91,13 @@ def test_a_point_lies_where_interpolations_and_edits_pass(conditional_model: Pat
             np.testing.assert_array_equal(generator.image(3, moves={0: length}), image)
 
 
+def test_the_order_of_moves_changes_nothing() -> None:
+    with Generator.load("anime-pixels-64") as generator:
+        moves = {direction: 0.1 + direction / 3 for direction in range(len(generator.card.directions))}
+        there, back = (generator.point(1, moves=dict(part))[0] for part in (moves.items(), reversed(moves.items())))
+    np.testing.assert_array_equal(there, back)
+
+
 def test_seeds_are_taken_one_after_another() -> None:
     with Generator.load("anime-pixels-64") as generator:
         z, labels = generator.point(1, toward=[(2, 0.5), (3, 0.25)])

@@ -60,7 +60,7 @@ class ModelOptions:
     threads: int | None
     overrides: dict[str, Any]
     cuda: dict[str, Any]
-    engine: Engine = "auto"
+    engine: Engine = "onnxruntime"
 
     def load(self, *, images: int = 0, quiet: bool = False) -> Generator:
         """The generator; which device, and of an installed choice which engine, `auto` took goes to stderr.
