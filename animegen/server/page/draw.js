@@ -37,6 +37,7 @@ export class Draw {
     return new Promise((resolve, reject) => {
       const job = { name, model, point, signal, urgent, resolve, reject };
       signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+      if (this.#queue.length > 300) this.#queue = this.#queue.filter((each) => !each.signal?.aborted); // who has scrolled on
       if (urgent) this.#queue.unshift(job);
       else this.#queue.push(job);
       this.#pump();

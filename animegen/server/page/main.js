@@ -124,6 +124,7 @@ class Page {
       });
     }
     store.follow((state, before) => {
+      const leaves = state.view !== before.view && byId("stage").contains(document.activeElement);
       document.documentElement.dataset.view = state.view;
       for (const view of VIEWS) byId(view).hidden = view !== state.view;
       for (const link of links) {
@@ -137,6 +138,7 @@ class Page {
       const titles = { wall: "Wall", explore: `Seed ${state.seed}`, morph: `${state.a} to ${state.b}`, kiosk: "Kiosk" };
       document.title = `${titles[state.view]} · animegen`;
       if (state.view !== before.view) byId("stage").scrollTop = 0;
+      if (leaves) byId("stage").focus({ preventScroll: true }); // what had the focus is hidden now
     });
   }
 }

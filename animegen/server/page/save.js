@@ -68,7 +68,7 @@ export class Save {
     what.hidden = subjects.length < 2;
     dialog.replaceChildren(
       el("div", { class: "dialog-head" }, el("h2", { id: "save-title" }, "Take it along"), button("Close", () => dialog.close(), { icon: "close", bare: true, class: "icon" })),
-      el("div", { class: "dialog-body" }, what, this.fields, el("div", { class: "bar" }, this.go, this.facts), this.trouble, el("h3", {}, "The same as"), this.same),
+      el("div", { class: "dialog-body" }, what, this.fields, el("div", { class: "bar" }, this.go, button("Link", () => copy(this.page.store.link(), "Link"), { icon: "link", class: "row" }), this.facts), this.trouble, el("h3", {}, "The same as"), this.same),
     );
     this.#choose(subjects[0]);
     dialog.showModal();
