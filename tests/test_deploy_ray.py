@@ -16,6 +16,7 @@ import threading
 import urllib.request
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ import pytest
 from conftest import COMMAND, ROOT, Run, assert_error, run
 from PIL import Image
 
-from animegen import Generator, OutputError, UsageError
+from animegen import DeviceError, Generator, OutputError, UsageError
 from animegen.deploy import ray as deploy
+from animegen.deploy.ray.cluster import room
 from animegen.deploy.ray.many import _error, _worker
 from animegen.deploy.ray.serving import _read
 from animegen.seeds import Seeds
@@ -149,6 +151,18 @@ def test_what_is_refused_before_a_cluster_starts(animegen: Run, conditional_mode
     animegen("sample", "--model", conditional_model, "--n", "1", "--out", "faces/")
     assert_error(refused("--out", "faces/"), 1, "seed00000000.png is there already")
     assert_error(animegen("ray", "serve", "--least", "3", "--most", "2"), 2, "3 replicas at least and 2 at most")
+
+
+def test_room_is_counted_machine_by_machine() -> None:
+    machines = [{"Alive": True, "Resources": {"CPU": 3.0, "GPU": 1.0}}, {"Alive": True, "Resources": {"CPU": 2.0}}]
+    dead = {"Alive": False, "Resources": {"CPU": 64.0}}
+    ray = SimpleNamespace(nodes=lambda: [*machines, dead])
+    assert [room(ray, cpus=cpus, gpus=0) for cpus in (1, 2, 3)] == [5, 2, 1]
+    assert room(ray, cpus=1, gpus=1) == 1
+    with pytest.raises(DeviceError, match="has room for 0 processes of 4 CPUs each and must have it for 1"):
+        room(ray, cpus=4, gpus=0)
+    with pytest.raises(DeviceError, match="room for 1 processes of 1 CPUs and 1 GPU each and must have it for 2"):
+        room(ray, cpus=1, gpus=1, least=2)
 
 
 def test_without_ray_it_says_what_to_install(animegen: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

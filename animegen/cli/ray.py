@@ -215,8 +215,8 @@ def serve(
         ongoing=ongoing,
     )
     with (
-        deploy.connected(address, cpus=cpus, object_store=object_store),
-        deploy.serve(service, host=host, port=port),
+        deploy.connected(address, cpus=cpus, object_store=object_store) as module,
+        deploy.serve(module, service, host=host, port=port),
         stop_on_signals() as stop,
     ):
         say(f"serving at http://{host}:{port}")

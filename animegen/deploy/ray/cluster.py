@@ -63,6 +63,23 @@ def connected(
             ray.shutdown()
 
 
+def room(ray: Any, *, cpus: int, gpus: int, least: int = 1) -> int:
+    """For how many processes of so many CPUs and GPUs the cluster's machines have room, whatever runs there now.
+
+    Raises:
+        DeviceError: for fewer than `least`; Ray itself would wait for ever.
+    """
+    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+    rooms = [machine.get("CPU", 0) // cpus for machine in machines]
+    if gpus:
+        rooms = [min(room, machine.get("GPU", 0) // gpus) for room, machine in zip(rooms, machines, strict=True)]
+    found = int(sum(rooms))
+    if found < least:
+        each = f"{cpus} CPUs" + (f" and {gpus} GPU" if gpus else "")
+        raise DeviceError(f"the Ray cluster has room for {found} processes of {each} each and must have it for {least}")
+    return found
+
+
 def _check_answers(address: str) -> None:
     """Raise OSError where nothing listens at `host:port`: Ray itself would go on trying for minutes."""
     host, _, port = address.rpartition(":")

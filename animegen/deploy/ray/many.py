@@ -14,6 +14,7 @@ from socket import gethostname
 from typing import Any
 
 from animegen.deploy.files import model_files
+from animegen.deploy.ray.cluster import room
 from animegen.errors import AnimegenError, ModelError, OutputError
 from animegen.generator import Generator
 from animegen.images.sinks import Describe, Existing, Folder
@@ -90,6 +91,7 @@ def draw(ray: Any, recipe: Recipe, *, workers: int | None = None) -> Generating[
     there is whole.
 
     Raises:
+        DeviceError: no machine of the cluster has so many CPUs, or a GPU.
         OutputError: a picture is there and is to be kept, the folder isn't the same one for all, or Ray gave up.
         AnimegenError: what a worker met, as in `Generator.sample` and the sinks.
     """
@@ -99,7 +101,8 @@ def draw(ray: Any, recipe: Recipe, *, workers: int | None = None) -> Generating[
     folder = recipe.folder.absolute()
     # Whatever is there by now is this work's own, if Ray does a part of it again.
     recipe = replace(recipe, folder=folder, existing="skip" if recipe.existing == "skip" else "overwrite")
-    workers = workers or _room(ray, recipe)
+    most = room(ray, cpus=recipe.threads, gpus=recipe.gpus)
+    workers = workers or most
     with _mark(folder) as mark:
         results = _dataset(recipe, workers).map_batches(
             _worker(recipe, mark, _model(ray, recipe.model)),
@@ -115,14 +118,6 @@ def draw(ray: Any, recipe: Recipe, *, workers: int | None = None) -> Generating[
                 yield Chunk(row["seeds"], row["made"])
         except ray.exceptions.RayError as error:
             raise OutputError(f"Ray gave up: {str(error).strip().splitlines()[-1][:300]}") from error
-
-
-def _room(ray: Any, recipe: Recipe) -> int:
-    """How many workers the cluster has room for, at least one."""
-    there = ray.cluster_resources()
-    rooms = [int(there.get("CPU", 1) // recipe.threads)]
-    rooms += [int(there.get("GPU", 0) // recipe.gpus)] if recipe.gpus else []
-    return max(1, min(rooms))
 
 
 def _dataset(recipe: Recipe, workers: int) -> Any:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from animegen.deploy.ray.cluster import module
+from animegen.deploy.ray.cluster import module, room
 from animegen.errors import UsageError
 from animegen.model.catalog import DEFAULT
 from animegen.runtime import Device
@@ -42,6 +42,11 @@ class Service:
     least: int = 1
     most: int = 1
     ongoing: int = 64
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs of each replica."""
+        return int(self.device in {"cuda", "tensorrt"})
 
     def __post_init__(self) -> None:
         """Refuse numbers of replicas that can't be.
@@ -89,7 +94,7 @@ def application(service: Service | Mapping[str, str]) -> Any:
         graceful_shutdown_timeout_s=_DRAIN,
         ray_actor_options={
             "num_cpus": wanted.threads,
-            "num_gpus": int(wanted.device in {"cuda", "tensorrt"}),
+            "num_gpus": wanted.gpus,
         },
         autoscaling_config={
             "min_replicas": wanted.least,
@@ -101,15 +106,17 @@ def application(service: Service | Mapping[str, str]) -> Any:
 
 
 @contextmanager
-def serve(service: Service, *, host: str = "127.0.0.1", port: int = 8000) -> Iterator[None]:
+def serve(ray: Any, service: Service, *, host: str = "127.0.0.1", port: int = 8000) -> Iterator[None]:
     """Serve on the connected cluster inside the `with`; it is entered once the replicas answer.
 
     At its end they answer what they accepted. Ray Serve itself goes on, as it may serve others too: it ends with its
     cluster. Where it ran before, `host` and `port` are those that it was started with.
 
     Raises:
+        DeviceError: the cluster has no room for the replicas.
         UsageError: the port is taken, or a replica doesn't start.
     """
+    room(ray, cpus=service.threads, gpus=service.gpus, least=service.least)
     from ray import serve as ray_serve
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
