@@ -95,6 +95,10 @@ class OpenVinoGraph:
         core = openvino.Core()
         self._model = core.compile_model(core.read_model(model), "CPU", settings)
         self._outputs = len(self._model.outputs)
+        for tensor in self._model.inputs:
+            # Its table of types is made at the first use, and two threads that come to it together wait for each other
+            # for ever (seen with 2026.4.1: one holds the table's lock, the other Python's).
+            tensor.get_element_type().to_dtype()
         self._requests = threading.local()
 
     def run(self, _names: None, inputs: dict[str, NDArray[Any]], /) -> list[NDArray[Any]]:
