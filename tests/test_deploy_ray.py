@@ -150,6 +150,7 @@ def test_what_is_refused_before_a_cluster_starts(animegen: Run, conditional_mode
     assert_error(refused("--out", "no/faces/"), 1, "is not a folder")
     animegen("sample", "--model", conditional_model, "--n", "1", "--out", "faces/")
     assert_error(refused("--out", "faces/"), 1, "seed00000000.png is there already")
+    assert_error(animegen("ray", "serve", "--model", "mine=no.onnx"), 1, "no model 'no.onnx'")
     assert_error(animegen("ray", "serve", "--least", "3", "--most", "2"), 2, "3 replicas at least and 2 at most")
 
 

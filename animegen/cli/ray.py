@@ -202,6 +202,7 @@ def serve(
              animegen ray serve --host 0.0.0.0 --most 16 --address auto
     """
     from animegen.deploy import ray as deploy
+    from animegen.model.catalog import find_model
 
     service = deploy.Service(
         models=dict(map(_named, models)),
@@ -214,6 +215,9 @@ def serve(
         most=most,
         ongoing=ongoing,
     )
+    if address is None:  # a replica would fail, and Ray say less of it
+        for source in service.models.values():
+            find_model(source)
     with (
         deploy.connected(address, cpus=cpus, object_store=object_store) as module,
         deploy.serve(module, service, host=host, port=port),

@@ -121,11 +121,12 @@ def serve(ray: Any, service: Service, *, host: str = "127.0.0.1", port: int = 80
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     quiet = {"log_level": "ERROR", "enable_access_log": False}
-    ray_serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
     try:
+        ray_serve.start(http_options={"host": host, "port": port}, logging_config=quiet)
         ray_serve.run(application(service), name=NAME, route_prefix="/", logging_config=quiet)
-    except RuntimeError as error:
-        raise UsageError(f"Ray Serve can't start the server: {str(error).strip().splitlines()[0][:300]}") from error
+    except (RuntimeError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().splitlines()[-1][:300].removeprefix("RuntimeError: ")
+        raise UsageError(f"Ray Serve can't start the server: {reason}") from error
     try:
         yield
     finally:
