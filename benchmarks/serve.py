@@ -1,0 +1,198 @@
+"""Measure how many single images a second the server sends, and how long each takes.
+
+    python benchmarks/serve.py --model anime-pixels-64 --clients 1,8,64,256 --seconds 4
+
+It starts `animegen serve` and lets `wrk` ask it on loopback, a new seed in each request, with so many clients for so
+many seconds; the client runs on the same cores. Beside it stand `animegen bench` of the same minute, an application
+that calls the model once for each request (`--without plain` leaves it out), and with `--url ray=http://127.0.0.1:8000`
+any other server of the same addresses that runs already, such as `animegen ray serve`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from animegen.checks.bench import machine
+
+MOST_CLIENTS, MOST_SECONDS = 1024, 60
+SCRIPT = """
+local seed = 0
+function init(args) seed = tonumber(args[1]) end
+function request()
+  seed = seed + 1
+  return wrk.format("GET", "/v1/images/" .. seed .. ".png")
+end
+function done(summary, latency, requests)
+  local errors = summary.errors
+  io.write(string.format('{"images": %d, "seconds": %f, "refused": %d, "broken": %d, ',
+    summary.requests - errors.status, summary.duration / 1e6, errors.status,
+    errors.connect + errors.read + errors.write + errors.timeout))
+  io.write(string.format('"p50": %f, "p95": %f, "p99": %f}\\n',
+    latency:percentile(50) / 1e3, latency:percentile(95) / 1e3, latency:percentile(99) / 1e3))
+end
+"""
+
+
+@contextmanager
+def running(*command: str) -> Iterator[str]:
+    """The address of a server that says on stderr where it listens."""
+    with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            line = ""
+            while not (found := re.search(r"http://[\d.]+:\d+", line)):
+                line = process.stderr.readline()
+                if not line:
+                    raise SystemExit(f"{' '.join(command)} did not start")
+            yield found[0]
+        finally:
+            process.terminate()
+
+
+def ready(address: str) -> None:
+    """Wait until it draws."""
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"{address}/v1/images/0.png", timeout=30) as answer:  # noqa: S310
+                answer.read()
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"{address} draws nothing")
+
+
+def ask(address: str, clients: int, seconds: float, script: Path) -> dict[str, float]:
+    """What so many clients get in so many seconds."""
+    first = random.randrange(2**32 - 10**8)  # noqa: S311
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script), address, "--"]
+    done = subprocess.run([*command, str(first)], capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def batches(address: str) -> tuple[float, float]:
+    """How many batches there were, and images in them, as /metrics says; none where there is no such page."""
+    try:
+        with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:  # noqa: S310
+            text = answer.read().decode()
+    except OSError:
+        return 0.0, 0.0
+    count, images = (re.search(rf"^animegen_batch_images_{name}\S* (\S+)$", text, re.MULTILINE) for name in ("count", "sum"))  # fmt: skip  # noqa: E501
+    return (float(count[1]), float(images[1])) if count and images else (0.0, 0.0)
+
+
+def bench(model: str, seconds: float) -> float:
+    """`animegen bench` in images a second, at batches of 16."""
+    command = [
+        "-m",
+        "animegen",
+        "bench",
+        "--model",
+        model,
+        "--batch-sizes",
+        "16",
+        "--seconds",
+        f"{seconds:g}",
+        "--json",
+    ]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    rows = next(
+        value for value in found.values() if isinstance(value, list) and value and "images_per_second" in value[0]
+    )
+    return float(rows[0]["images_per_second"])
+
+
+def plain(model: str) -> None:
+    """Serve as a first web application would: each request calls the model by itself, and Pillow encodes."""
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    from animegen import Generator, encode
+    from animegen.server.runner import bind
+
+    generator = Generator.load(model, device="cpu")
+
+    async def image(request: Request) -> Response:
+        made = await asyncio.to_thread(generator.image, request.path_params["seed"])
+        return Response(encode(made, "PNG"), media_type="image/png")
+
+    listener = bind("127.0.0.1", 0)
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    app = Starlette(routes=[Route("/v1/images/{seed:int}.png", image)])
+    uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listener])
+
+
+def measure(name: str, address: str, arguments: argparse.Namespace, script: Path) -> None:
+    """Print a row for each number of clients."""
+    ready(address)
+    for clients in map(int, arguments.clients.split(",")):
+        raw = bench(arguments.model, 1) if name == "serve" else None
+        before = batches(address)
+        got = ask(address, min(clients, MOST_CLIENTS), min(arguments.seconds, MOST_SECONDS), script)
+        after = batches(address)
+        count, images = after[0] - before[0], after[1] - before[1]
+        speed = got["images"] / got["seconds"]
+        share = f"{speed / raw:.0%} of {raw:.0f}" if raw else "-"
+        batch = f"{images / count:.1f}" if count else "-"
+        times = "".join(f"{got[name]:9.1f}" for name in ("p50", "p95", "p99"))
+        print(
+            f"{name:8}{clients:8}{speed:10.0f}{share:>14}{times}{batch:>8}{got['refused']:9.0f}{got['broken']:8.0f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="anime-face-64")
+    parser.add_argument("--clients", default="1,8,64,256")
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--without", choices=["plain"], action="append", default=[])
+    parser.add_argument(
+        "--url", action="append", default=[], metavar="NAME=URL", help="another server that runs already"
+    )
+    parser.add_argument("--serve-plain", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve_plain:
+        plain(arguments.model)
+        return
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is not installed: apt-get install wrk")
+    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    print(f"{arguments.model}; a share of animegen bench just before; times in ms; refused are answers that are no 200")
+    print("server   clients  images/s         bench      p50      p95      p99   batch  refused  broken")
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "seeds.lua"
+        script.write_text(SCRIPT, encoding="utf-8")
+        with running(
+            "-m", "animegen", "serve", "--port", "0", "--model", arguments.model, "--queue", "4096"
+        ) as address:
+            measure("serve", address, arguments, script)
+        if "plain" not in arguments.without:
+            with running(__file__, "--serve-plain", "--model", arguments.model) as address:
+                measure("plain", address, arguments, script)
+        for text in arguments.url:
+            name, _, address = text.partition("=")
+            measure(name, address.rstrip("/"), arguments, script)
+
+
+if __name__ == "__main__":
+    main()
