@@ -42,7 +42,7 @@ export class Controls {
     this.model.value = this.page.model().name;
     const places = { server: "On the server", wasm: "In your browser", webgpu: "In your browser, on its GPU" };
     byId("where").textContent = `${places[engine.where] ?? engine.where}${engine.detail ? `, ${engine.detail}` : ""}`;
-    const links = [engine.address && ["docs", "The API"], ...(engine.licences ?? []).map((path) => [path, path.replace(/.*\/|\.\w+$/g, "").replace(/-/g, " ")])];
+    const links = [engine.address && ["docs", "The API"], ...(engine.licences ?? []).map((path) => [path, `Licence of ${path.replace(/.*\/|\.\w+$/g, "").replace(/-/g, " ")}`])];
     byId("links").replaceChildren(...links.filter(Boolean).map(([path, text]) => el("a", { href: new URL(path, document.baseURI).href }, text)), byId("open-keys"));
   }
 

@@ -53,7 +53,7 @@ export class Directions {
     this.#held = 0;
     this.#rows = Array.from({ length: model.directions ?? 0 }, (_, direction) => {
       const id = `direction-${direction}`;
-      const output = el("output", { for: id });
+      const output = el("output", { for: id, "aria-live": "off" }); // the slider says it itself
       const input = el("input", { type: "range", id, min: -3, max: 3, step: 0.1, value: 0, on: { input: () => this.#move(direction, Number(input.value)), focus: () => this.#hold(direction) } });
       const row = el("div", { class: "slider", on: { pointerenter: () => this.#soon(direction), pointerleave: () => clearTimeout(this.#waiting) } }, el("label", { for: id }, String(direction)), input, output);
       input.setAttribute("aria-label", `Direction ${direction}`);
