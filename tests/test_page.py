@@ -385,9 +385,7 @@ def test_a_server_that_is_away_is_waited_for(visits: Visits) -> None:
     page.locator(f"{tile(0)} {SHOWN}").wait_for()
     page.keyboard.press("End")
     page.unroute("**/v1/**")
-    page.locator("#notice-act").dispatch_event(
-        "click"
-    )  # hidden, if a try of its own came first
+    page.locator("#notice-act").dispatch_event("click")  # hidden, if a try of its own came first
     page.locator(f"{tile(LAST)} {SHOWN}").wait_for()
     page.locator("#notice").wait_for(state="hidden")
     visits.complaints[:] = [text for text in visits.complaints if "ERR_CONNECTION_REFUSED" not in text]
