@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import FastAPI
 
 from animegen import latents
 from animegen.errors import UsageError
@@ -15,44 +15,28 @@ from animegen.server.asked import labels_of, seeds_of
 from animegen.server.drawing import Drawing, motion, still
 from animegen.server.limits import Limits
 from animegen.server.models import Served
-from animegen.server.queries import InterpolateQuery, WalkQuery, read
+from animegen.server.queries import InterpolateQuery, WalkQuery
 from animegen.server.records import file_name, record
-from animegen.server.routes import get_picture
+from animegen.server.routes import add_picture
 from animegen.server.service import Service
 
 _MOST_STOPS = 1000  # as on the command line
 _ROWS = ("png", "jpg")
 
 
-def router(service: Service) -> APIRouter:
-    """The routes of one application."""
-    routes, choose, limits = APIRouter(), service.models.choose, service.limits
-    ways = (*_ROWS, "webp", "gif", "mp4")
-
-    @get_picture(
-        routes,
-        "/v1/interpolate.{form}",
-        InterpolateQuery,
-        ways,
-        "The way from one image to another: a row as PNG or JPEG, else there and back",
-    )
-    async def interpolate(request: Request, form: Literal["png", "jpg", "webp", "gif", "mp4"]) -> Response:
-        query = read(InterpolateQuery, request)
-        return await draw_way(choose(query.model), form, query, limits).answer(service, request, query)
-
-    @get_picture(routes, "/v1/walk.{form}", WalkQuery, ways[2:], "An endless animation through several images")
-    async def walk(request: Request, form: Literal["webp", "gif", "mp4"]) -> Response:
-        query = read(WalkQuery, request)
-        return await draw_walk(choose(query.model), form, query, limits).answer(service, request, query)
-
-    return routes
+def add_to(app: FastAPI, service: Service) -> None:
+    """Add the routes."""
+    way = "The way from one image to another: a row as PNG or JPEG, else there and back"
+    add_picture(app, "/v1/interpolate.{form}", service, InterpolateQuery, draw_way, summary=way)
+    walk = "An endless animation through several images"
+    add_picture(app, "/v1/walk.{form}", service, WalkQuery, draw_walk, summary=walk)
 
 
-def draw_way(served: Served, form: str, query: InterpolateQuery, limits: Limits) -> Drawing:
+def draw_way(served: Served, query: InterpolateQuery, limits: Limits) -> Drawing:
     """The way from one seed's image to another's."""
     generator, seeds = served.generator, (query.a, query.b)
     ends = [labels_of(served, [*query.label, *more]) for more in (query.label_a, query.label_b)]
-    is_row = form in _ROWS
+    is_row = query.form in _ROWS
 
     def points() -> tuple[Latents, Labels]:
         z = latents.through(generator.latents(seeds, truncation=query.truncation), query.steps, query.mode)
@@ -64,11 +48,12 @@ def draw_way(served: Served, form: str, query: InterpolateQuery, limits: Limits)
         stops = {"a": None, "b": None, "seed-a": [query.a], "seed-b": [query.b]}
         return record(served, "interpolate", query, **own, **stops, steps=query.steps, mode=query.mode)
 
-    name = file_name(f"interpolation-{query.a}-{query.b}", {})
+    def name() -> str:
+        return file_name(f"interpolation-{query.a}-{query.b}", {})
+
     if is_row:
         return still(
             served,
-            form,
             query,
             limits,
             size=query.steps,
@@ -79,10 +64,10 @@ def draw_way(served: Served, form: str, query: InterpolateQuery, limits: Limits)
             name=name,
         )
     frames = 2 * query.steps - 2
-    return motion(served, form, query, limits, frames=frames, points=points, record=said, name=name)
+    return motion(served, query, limits, frames=frames, points=points, record=said, name=name)
 
 
-def draw_walk(served: Served, form: str, query: WalkQuery, limits: Limits) -> Drawing:
+def draw_walk(served: Served, query: WalkQuery, limits: Limits) -> Drawing:
     """An endless animation through the images of seeds."""
     generator, labels = served.generator, labels_of(served, query.label)
     seeds = seeds_of(query, query.stops, 6, _MOST_STOPS, name="stops")
@@ -97,5 +82,7 @@ def draw_walk(served: Served, form: str, query: WalkQuery, limits: Limits) -> Dr
         named = {"seeds": str(seeds), "seed": None, "stops": None}
         return record(served, "walk", query, **named, frames=query.frames)
 
-    name = file_name("walk", labels)
-    return motion(served, form, query, limits, frames=query.frames, points=points, record=said, name=name)
+    def name() -> str:
+        return file_name("walk", labels)
+
+    return motion(served, query, limits, frames=query.frames, points=points, record=said, name=name)

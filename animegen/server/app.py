@@ -72,8 +72,9 @@ def create_app(
     app.state.service = service
     problems.install(app)
     page, open_paths = assets.page()
-    routers = [pictures.router(service), animations.router(service), sampling.router(service), about.router(service)]
-    for router in [*routers, assets.docs(), page]:
+    pictures.add_to(app, service)
+    animations.add_to(app, service)
+    for router in (sampling.router(service), about.router(service), assets.docs(), page):
         app.include_router(router)
     # The last one that is added is asked first.
     app.add_middleware(Guard, limits=service.limits)

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 
 from animegen.errors import UsageError
 from animegen.images.animation import check_animation, encode_animation
-from animegen.images.formats import still_format
+from animegen.images.formats import STILLS
 from animegen.images.stills import Images, enlarge
 from animegen.labels import Labels
 from animegen.latents import Latents
@@ -41,7 +41,7 @@ class Drawing:
         form: png, webp, jpg, gif or mp4.
         encode: makes its bytes of the images uint8 [size, H, W, C] and of the record that it carries if that is asked.
         record: gives what it says of itself.
-        name: of its file, without the extension.
+        name: gives that of its file, without the extension.
         apart: whether its encoder takes long.
     """
 
@@ -51,7 +51,7 @@ class Drawing:
     form: str
     encode: Callable[[Images, Record | None], bytes]
     record: Callable[[], Record]
-    name: str
+    name: Callable[[], str]
     apart: bool
 
     async def answer(self, service: Service, request: Request, query: PictureQuery) -> Response:
@@ -61,7 +61,7 @@ class Drawing:
             return Response(status_code=304, headers=headers)
         headers["content-type"] = encoders.MEDIA_TYPES[self.form]
         if query.download:
-            headers["content-disposition"] = f'attachment; filename="{self.name}.{self.form}"'
+            headers["content-disposition"] = f'attachment; filename="{self.name()}.{self.form}"'
         if request.scope["method"] == "HEAD":
             return _bare(headers)
         record = self.record() if query.download else None
@@ -73,7 +73,6 @@ class Drawing:
 
 def still(
     served: Served,
-    form: str,
     query: PictureQuery,
     limits: Limits,
     *,
@@ -82,7 +81,7 @@ def still(
     points: Points,
     compose: Callable[[Images], Images],
     record: Callable[[], Record],
-    name: str,
+    name: Callable[[], str],
 ) -> Drawing:
     """A picture of the shape [H, W, …] that `compose` lays out from its images, enlarged by the query's scale.
 
@@ -91,7 +90,8 @@ def still(
     """
     height, width = shape[0] * query.scale, shape[1] * query.scale
     _check(served, size, limits.images, "images", height * width, limits.pixels)
-    still_format(Path(f"picture.{form}")).check_side(height, width, "the picture", "ask for fewer images, or another")
+    form = query.form
+    STILLS[f".{form}"].check_side(height, width, "the picture", "ask for fewer images, or another format")
 
     def encode(images: Images, said: Record | None) -> bytes:
         return encoders.still(enlarge(compose(images), query.scale), form, said)
@@ -101,14 +101,13 @@ def still(
 
 def motion(
     served: Served,
-    form: str,
     query: MotionQuery,
     limits: Limits,
     *,
     frames: int,
     points: Points,
     record: Callable[[], Record],
-    name: str,
+    name: Callable[[], str],
 ) -> Drawing:
     """An animation of so many frames, each one image, enlarged by the query's scale.
 
@@ -116,6 +115,7 @@ def motion(
         UsageError: more frames or pixels than one may have, or what the format can't say.
         MissingPackageError: there is no encoder for an MP4.
     """
+    form = query.form
     pixels = frames * prod(served.shape[:2]) * query.scale**2
     _check(served, frames, limits.frames, "frames", pixels, limits.frame_pixels)
     check_animation(Path(f"animation.{form}"), fps=query.fps, scale=query.scale, frames=frames, shape=served.shape)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import FastAPI
 
 from animegen.errors import UsageError
 from animegen.images.sinks import picture_name
@@ -14,68 +14,45 @@ from animegen.images.stills import LABEL, columns_for, grid, grid_shape, table
 from animegen.labels import Labels, Wanted, sheet_cells
 from animegen.latents import Latents
 from animegen.points import FARTHEST, read_moves, read_toward
-from animegen.seeds import LARGEST, Seeds
+from animegen.seeds import Seeds
 from animegen.server.asked import labels_of, seeds_of
 from animegen.server.drawing import Drawing, still
 from animegen.server.limits import Limits
 from animegen.server.models import Served
-from animegen.server.queries import EditQuery, GridQuery, ImageQuery, PictureQuery, SheetQuery, read
+from animegen.server.queries import EditQuery, GridQuery, ImageQuery, PictureQuery, SheetQuery
 from animegen.server.records import file_name, record
-from animegen.server.routes import get_picture
+from animegen.server.routes import add_picture
 from animegen.server.service import Service
 
-STILLS = ("png", "webp", "jpg")
-Still = Literal["png", "webp", "jpg"]
-Seed = Annotated[int, Path(ge=0, le=LARGEST)]
+
+def add_to(app: FastAPI, service: Service) -> None:
+    """Add the routes; that of single images stands first, as it is asked most."""
+    add_picture(app, "/v1/images/{seed}.{form}", service, ImageQuery, draw_image, summary="One image")
+    add_picture(app, "/v1/grid.{form}", service, GridQuery, draw_grid, summary="A grid of images")
+    add_picture(app, "/v1/edit.{form}", service, EditQuery, draw_edit, summary="An image moved along directions")
+    add_picture(
+        app, "/v1/sheet.{form}", service, SheetQuery, draw_sheet, summary="A face in all classes of groups of labels"
+    )
 
 
-def router(service: Service) -> APIRouter:
-    """The routes of one application; that of single images stands first, as it is asked most."""
-    routes, choose, limits = APIRouter(), service.models.choose, service.limits
-
-    @get_picture(routes, "/v1/images/{seed}.{form}", ImageQuery, STILLS, "One image")
-    async def image(request: Request, seed: Seed, form: Still) -> Response:
-        query = read(ImageQuery, request)
-        drawing = draw_image(choose(query.model), form, query, limits, seed)
-        return await drawing.answer(service, request, query)
-
-    @get_picture(routes, "/v1/grid.{form}", GridQuery, STILLS, "A grid of images")
-    async def images(request: Request, form: Still) -> Response:
-        query = read(GridQuery, request)
-        return await draw_grid(choose(query.model), form, query, limits).answer(service, request, query)
-
-    @get_picture(routes, "/v1/edit.{form}", EditQuery, STILLS, "An image moved along directions")
-    async def edit(request: Request, form: Still) -> Response:
-        query = read(EditQuery, request)
-        return await draw_edit(choose(query.model), form, query, limits).answer(service, request, query)
-
-    @get_picture(routes, "/v1/sheet.{form}", SheetQuery, STILLS, "A face in all classes of groups of labels")
-    async def sheet(request: Request, form: Still) -> Response:
-        query = read(SheetQuery, request)
-        return await draw_sheet(choose(query.model), form, query, limits).answer(service, request, query)
-
-    return routes
-
-
-def draw_image(served: Served, form: str, query: ImageQuery, limits: Limits, seed: int) -> Drawing:
+def draw_image(served: Served, query: ImageQuery, limits: Limits) -> Drawing:
     """One image."""
     labels = labels_of(served, query.label)
-    z, y = _point(served, query, seed, labels)
+    z, y = _point(served, query, labels)
     return still(
         served,
-        form,
         query,
         limits,
         size=1,
         shape=served.shape,
         points=lambda: (z[None], y[None]),
         compose=lambda images: images[0],
-        record=lambda: record(served, "image", query, seed=seed),
-        name=file_name(picture_name(seed, "")[:-1], labels),
+        record=lambda: record(served, "image", query),
+        name=lambda: file_name(picture_name(query.seed, "")[:-1], labels),
     )
 
 
-def draw_grid(served: Served, form: str, query: GridQuery, limits: Limits) -> Drawing:
+def draw_grid(served: Served, query: GridQuery, limits: Limits) -> Drawing:
     """A grid of images."""
     generator, labels = served.generator, labels_of(served, query.label)
     named = seeds_of(query, query.n, 64, limits.images)
@@ -83,7 +60,6 @@ def draw_grid(served: Served, form: str, query: GridQuery, limits: Limits) -> Dr
     columns = query.columns or columns_for(len(seeds))
     return still(
         served,
-        form,
         query,
         limits,
         size=len(seeds),
@@ -103,11 +79,11 @@ def draw_grid(served: Served, form: str, query: GridQuery, limits: Limits) -> Dr
             grid=f"{columns}x{math.ceil(len(seeds) / columns)}",
             labels=query.captions or None,
         ),
-        name=file_name("grid", labels),
+        name=lambda: file_name("grid", labels),
     )
 
 
-def draw_edit(served: Served, form: str, query: EditQuery, limits: Limits) -> Drawing:
+def draw_edit(served: Served, query: EditQuery, limits: Limits) -> Drawing:
     """One image moved along one direction, or along each in a row of its own."""
     generator, labels = served.generator, labels_of(served, query.label)
     vectors = generator.card.directions
@@ -121,7 +97,7 @@ def draw_edit(served: Served, form: str, query: EditQuery, limits: Limits) -> Dr
     if max(abs(first), abs(last)) > FARTHEST:
         raise UsageError(f"range is {query.span} and must be from {-FARTHEST} to {FARTHEST}")
     size = len(vectors) * query.steps
-    z, y = _point(served, query, query.seed, labels)
+    z, y = _point(served, query, labels)
 
     def points() -> tuple[Latents, Labels]:
         amounts = np.linspace(first, last, query.steps).astype(np.float32)
@@ -130,7 +106,6 @@ def draw_edit(served: Served, form: str, query: EditQuery, limits: Limits) -> Dr
 
     return still(
         served,
-        form,
         query,
         limits,
         size=size,
@@ -146,11 +121,11 @@ def draw_edit(served: Served, form: str, query: EditQuery, limits: Limits) -> Dr
             steps=query.steps,
             all=True if query.direction is None else None,
         ),
-        name=file_name(f"edit-{query.seed}", labels),
+        name=lambda: file_name(f"edit-{query.seed}", labels),
     )
 
 
-def draw_sheet(served: Served, form: str, query: SheetQuery, limits: Limits) -> Drawing:
+def draw_sheet(served: Served, query: SheetQuery, limits: Limits) -> Drawing:
     """One face in all classes of two groups of labels, or several in those of one."""
     generator, labels = served.generator, labels_of(served, query.label)
     named = seeds_of(query, query.n, 8 if query.columns is None else 1, limits.images)
@@ -164,7 +139,6 @@ def draw_sheet(served: Served, form: str, query: SheetQuery, limits: Limits) -> 
     seeds_of_cells = [seed for seed, _ in cells]
     return still(
         served,
-        form,
         query,
         limits,
         size=len(cells),
@@ -175,14 +149,14 @@ def draw_sheet(served: Served, form: str, query: SheetQuery, limits: Limits) -> 
         ),
         compose=lambda images: table(images, names, heads),
         record=lambda: record(served, "sheet", query, **_by_seeds(query, named)),
-        name=file_name(f"sheet-{query.rows}", labels),
+        name=lambda: file_name(f"sheet-{query.rows}", labels),
     )
 
 
-def _point(served: Served, query: ImageQuery, seed: int, labels: Wanted) -> tuple[Latents, Labels]:
+def _point(served: Served, query: ImageQuery, labels: Wanted) -> tuple[Latents, Labels]:
     """Where the query's image lies: float32 [z_dim] and [L]."""
     return served.generator.point(
-        seed,
+        query.seed,
         toward=read_toward(query.toward),
         moves=read_moves(query.move),
         labels=labels,

@@ -5,6 +5,7 @@ FastAPI would read the same models by itself, and take 70 µs of a request for i
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 from fastapi import Request
@@ -15,6 +16,8 @@ from animegen.points import MOST_TOWARD
 from animegen.seeds import LARGEST
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST)]
+Still = Literal["png", "webp", "jpg"]
+_IN_PATH: dict[str, Any] = {"in": "path"}
 Mode = Literal["slerp", "lerp"]
 Asked = TypeVar("Asked", bound="PictureQuery")
 _SHARE = r"^\s*\d{1,12}\s*:\s*[-+.\deE]{1,24}\s*$"
@@ -25,6 +28,7 @@ class PictureQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    form: str = Field(..., description="The picture's format.", json_schema_extra=_IN_PATH)
     model: str | None = Field(None, max_length=200, description="The model's name; without it the first one's.")
     v: str | None = Field(
         None,
@@ -42,6 +46,8 @@ class PictureQuery(BaseModel):
 class ImageQuery(PictureQuery):
     """One image."""
 
+    form: Still = Field(..., description="The picture's format.", json_schema_extra=_IN_PATH)
+    seed: Seed = Field(..., description="The image's name.", json_schema_extra=_IN_PATH)
     toward: list[Annotated[str, Field(pattern=_SHARE)]] = Field(
         [], max_length=MOST_TOWARD, description="SEED:SHARE, which it is brought towards; one after another."
     )
@@ -61,6 +67,7 @@ class SeedsQuery(PictureQuery):
 class GridQuery(SeedsQuery):
     """A grid."""
 
+    form: Still = Field(..., description="The picture's format.", json_schema_extra=_IN_PATH)
     n: int | None = Field(None, ge=1, description="How many. 64 without it.")
     columns: int | None = Field(None, ge=1, description="As square as can be without it.")
     captions: bool = Field(False, description="The seed under each image.")
@@ -75,6 +82,9 @@ class MotionQuery(PictureQuery):
 class InterpolateQuery(MotionQuery):
     """The way from one seed's image to another's."""
 
+    form: Literal["png", "jpg", "webp", "gif", "mp4"] = Field(
+        ..., description="png and jpg are a row, the others go there and back.", json_schema_extra=_IN_PATH
+    )
     a: Seed = Field(..., description="The first image's seed.")
     b: Seed = Field(..., description="The last image's seed.")
     steps: int = Field(8, ge=2, description="Images on the way, both ends included.")
@@ -87,6 +97,7 @@ class InterpolateQuery(MotionQuery):
 class WalkQuery(MotionQuery, SeedsQuery):
     """An endless animation."""
 
+    form: Literal["webp", "gif", "mp4"] = Field(..., description="The format.", json_schema_extra=_IN_PATH)
     stops: int | None = Field(None, ge=2, description="How many seeds it passes. 6 without it.")
     frames: int = Field(144, ge=2, description="Of the whole loop.")
 
@@ -109,30 +120,32 @@ class EditQuery(ImageQuery):
 class SheetQuery(SeedsQuery):
     """One face in all classes of groups of labels."""
 
+    form: Still = Field(..., description="The picture's format.", json_schema_extra=_IN_PATH)
     rows: str = Field(..., min_length=1, max_length=200, description="The group of labels that is the rows.")
     columns: str | None = Field(None, max_length=200, description="That of the columns. One for each seed without it.")
     n: int | None = Field(None, ge=1, description="Columns where columns is not given. 8 without it.")
 
 
 def read(kind: type[Asked], request: Request) -> Asked:
-    """The query of a request, checked.
+    """What a request asks for in its path and its query, checked.
 
     Raises:
         RequestValidationError: it breaks a rule, which becomes 422.
     """
-    text = request.scope["query_string"]
-    if not text:
-        given: dict[str, Any] = {}
-    else:
-        parameters = request.query_params
-        lists = _lists(kind)
-        given = {name: parameters.getlist(name) if name in lists else value for name, value in parameters.items()}
+    given: dict[str, Any] = dict(request.scope["path_params"])
+    if request.scope["query_string"]:
+        lists, parameters = _lists(kind), request.query_params
+        for name in parameters:
+            # What stands in the path is no parameter of the query.
+            own = f"{name} of the query" if name in request.scope["path_params"] else name
+            given[own] = parameters.getlist(name) if name in lists else parameters[name]
     try:
         return kind.model_validate(given)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_url=False, include_context=False)) from error
 
 
+@cache
 def _lists(kind: type[BaseModel]) -> set[str]:
     return {name for name, field in kind.model_fields.items() if get_origin(field.annotation) is list}
 
@@ -146,8 +159,8 @@ def schema(kind: type[BaseModel]) -> dict[str, Any]:
 
 def _parameter(name: str, rule: dict[str, Any], required: bool) -> dict[str, Any]:
     rule = {key: value for key, value in rule.items() if key not in {"title", "default"} or value is not None}
-    description = rule.pop("description", None)
+    description, place = rule.pop("description", None), rule.pop("in", "query")
     if kinds := [kind for kind in rule.pop("anyOf", ()) if kind != {"type": "null"}]:
         rule |= kinds[0]  # what may be left out is no null in a query
-    parameter = {"name": name, "in": "query", "required": required, "schema": rule}
+    parameter = {"name": name, "in": place, "required": required, "schema": rule}
     return parameter if description is None else {**parameter, "description": description}

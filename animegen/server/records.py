@@ -9,7 +9,7 @@ from animegen.labels import file_suffix
 from animegen.server.models import Served
 from animegen.server.queries import PictureQuery
 
-_NO_SAY = ("model", "v", "download", "truncation")
+_NO_SAY = ("form", "model", "v", "download", "truncation")
 
 
 def record(served: Served, command: str, query: PictureQuery, **options: Any) -> dict[str, Any]:

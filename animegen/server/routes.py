@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
+from animegen.server.drawing import Drawing
 from animegen.server.encoders import MEDIA_TYPES
+from animegen.server.limits import Limits
+from animegen.server.models import Served
 from animegen.server.problems import MEDIA_TYPE
-from animegen.server.queries import PictureQuery, schema
+from animegen.server.queries import Asked, PictureQuery, read, schema
+from animegen.server.service import Service
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Draw = Callable[[Served, Asked, Limits], Drawing]
 Responses = dict[int | str, dict[str, Any]]
 
 _PROBLEM = {
@@ -55,22 +62,59 @@ def get(routes: APIRouter, path: str, **options: Any) -> Callable[[Endpoint], En
     return add
 
 
-def get_picture(
-    routes: APIRouter, path: str, query: type[PictureQuery], forms: Collection[str], summary: str
-) -> Callable[[Endpoint], Endpoint]:
-    """Declare a route of pictures in these forms, whose endpoint reads the query by itself."""
+class PictureRoute(APIRoute):
+    """A route of pictures: for FastAPI's schema it is as any other, and what it does is done without its machinery.
+
+    Of 130 µs that a request of one image takes FastAPI itself, the stacks and dependencies that nothing here needs
+    are 90.
+    """
+
+    def __init__(
+        self, path: str, service: Service, query: type[Asked], draw: Draw[Asked], *, summary: str, method: str = "GET"
+    ) -> None:
+        self._service, self._query, self._draw = service, query, draw
+        super().__init__(
+            path,
+            self.answer,
+            methods=[method],
+            include_in_schema=method == "GET",
+            name=draw.__name__,
+            summary=summary,
+            tags=["pictures"],
+            response_class=Response,
+            responses=_responses(query),
+            openapi_extra=schema(query),
+        )
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; that of another method as every route does."""
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        scope["route"] = self
+        response = await self.answer(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        """Read what is asked for, and draw it."""
+        query = read(self._query, request)
+        drawing = self._draw(self._service.models.choose(query.model), query, self._service.limits)
+        return await drawing.answer(self._service, request, query)
+
+
+def add_picture(
+    app: FastAPI, path: str, service: Service, query: type[Asked], draw: Draw[Asked], *, summary: str
+) -> None:
+    """Add a route of pictures, and HEAD beside it."""
+    for method in ("GET", "HEAD"):
+        app.router.routes.append(PictureRoute(path, service, query, draw, summary=summary, method=method))
+
+
+def _responses(query: type[PictureQuery]) -> Responses:
+    forms = get_args(query.model_fields["form"].annotation)
     content = {MEDIA_TYPES[form]: {"schema": {"type": "string", "format": "binary"}} for form in forms}
-    responses: Responses = {
+    return {
         200: {"description": "The picture.", "content": content},
         304: {"description": "The client has it."},
         **problems(401, 404, 414, 422, 503),
     }
-    return get(
-        routes,
-        path,
-        summary=summary,
-        tags=["pictures"],
-        response_class=Response,
-        responses=responses,
-        openapi_extra=schema(query),
-    )

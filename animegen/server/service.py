@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -71,47 +72,66 @@ class Service:
         return done
 
     async def _apart(self, job: Job[T], request: Request) -> Done[T]:
-        if self._encoding >= self.limits.animations:
+        if self._encoder is None or self._encoding >= self.limits.animations:
             raise Busy(f"{self._encoding} animations or large pictures are made already: ask again", seconds=5)
         self._encoding += 1
         try:
             drawn = await self.run(Job(job.generator, job.size, job.points, _themselves), request)
             began = time.perf_counter()
-            loop = asyncio.get_running_loop()
-            encoded = loop.run_in_executor(self._encoder, job.finish, drawn.result)
+            encoded = _asked_of(self._encoder, lambda: job.finish(drawn.result))
             result = await self._watched(encoded, request)
             return Done(result, drawn.queue, drawn.model, time.perf_counter() - began)
         finally:
             self._encoding -= 1
 
     async def _watched(self, future: asyncio.Future[T], request: Request) -> T:
-        """The result of a future, which is cancelled if the client leaves or the time is over."""
+        """The result of a future, unless its client leaves or the time is over."""
+        watch = asyncio.get_running_loop().call_later(_WATCHED_AFTER, self._watch, future, request)
         try:
-            await asyncio.wait([future], timeout=_WATCHED_AFTER)
-            if not future.done():
-                await self._outlast(future, request)
-            return future.result()
+            return await future
         finally:
-            future.cancel()
+            watch.cancel()
 
-    async def _outlast(self, future: asyncio.Future[T], request: Request) -> None:
-        gone: asyncio.Task[Any] = asyncio.create_task(_gone(request.receive))
+    def _watch(self, future: asyncio.Future[Any], request: Request) -> None:
+        watch = asyncio.create_task(self._outlast(future, request))
+        future.add_done_callback(lambda _: watch.cancel())
+
+    async def _outlast(self, future: asyncio.Future[Any], request: Request) -> None:
+        """Give a future up once its client has left, or the time is over."""
+        error: Problem = Problem(GONE, "the client has gone")
         try:
-            both: list[asyncio.Future[Any]] = [future, gone]
-            await asyncio.wait(both, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
-            if future.done():
-                return
-            if gone.done():
-                raise Problem(GONE, "the client has gone")
-            raise Busy(f"it took longer than {self.limits.seconds:g} seconds: ask for less, or later", seconds=5)
-        finally:
-            gone.cancel()
+            async with asyncio.timeout(self.limits.seconds):
+                await _gone(request.receive)
+        except TimeoutError:
+            seconds = f"{self.limits.seconds:g} seconds"
+            error = Busy(f"it took longer than {seconds}: ask for less, or later", seconds=5)
+        if not future.done():
+            future.set_exception(error)
 
 
 async def _gone(receive: Receive) -> None:
     """Ends when the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _asked_of(threads: ThreadPoolExecutor, call: Callable[[], T]) -> asyncio.Future[T]:
+    """A future of what a thread makes, which may be given up: what has not begun by then is left out."""
+    loop = asyncio.get_running_loop()
+    running, future = loop.run_in_executor(threads, call), loop.create_future()
+
+    def pass_on(_: object) -> None:
+        if future.done() or running.cancelled():
+            return
+        error = running.exception()
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(running.result())
+
+    running.add_done_callback(pass_on)
+    future.add_done_callback(lambda _: running.cancel())
+    return future
 
 
 def _themselves(images: Images) -> Images:
