@@ -86,6 +86,8 @@ def ask_each(
     Raises:
         UsageError: as `draw_labels` and `ask`, or another number of labels than of seeds.
     """
+    if not groups and not wanted:
+        return np.zeros((len(list(map(check_seed, seeds))), 0), np.float32)
     labels = draw_labels(seeds, z_dim, groups)
     if wanted is None or isinstance(wanted, Mapping):
         return ask(wanted, groups, model=model).over(labels)

@@ -40,6 +40,7 @@ class Metrics:
         facts = ["version", "engine", "provider", "model"]
         info = Gauge("animegen_build_info", "What runs here.", facts, registry=own)
         ProcessCollector(registry=own)
+        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._images_of: dict[int, Counter] = {}
         self._batches_of: dict[int, Histogram] = {}
         for served in models:
@@ -63,8 +64,16 @@ class Metrics:
 
     def answered(self, route: str, method: str, code: int, seconds: float) -> None:
         """A request was answered."""
-        self._requests.labels(route, method, code).inc()
-        self._latency.labels(route).observe(seconds)
+        counter, histogram = self._of_answers(route, method, code)
+        counter.inc()
+        histogram.observe(seconds)
+
+    def _of_answers(self, route: str, method: str, code: int) -> tuple[Counter, Histogram]:
+        """The series of such answers; there are few of them, and prometheus_client takes longer to find one."""
+        key = route, method, code
+        if key not in self._answers:
+            self._answers[key] = self._requests.labels(*map(str, key)), self._latency.labels(route)
+        return self._answers[key]
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads them."""

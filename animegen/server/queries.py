@@ -37,7 +37,7 @@ class PictureQuery(BaseModel):
     )
     truncation: float = Field(1.0, ge=0, le=1, description="ψ: less than 1 gives shorter latents.")
     label: list[str] = Field(
-        [], max_length=64, description="GROUP=CLASS or a mix GROUP=A:0.7+B:0.3; once for each group."
+        default_factory=list, max_length=64, description="GROUP=CLASS or a mix GROUP=A:0.7+B:0.3; once for each group."
     )
     scale: int = Field(1, ge=1, le=16, description="Enlarge it so many times.")
     download: bool = Field(False, description="As a file with a name, which says how it was made.")
@@ -49,11 +49,13 @@ class ImageQuery(PictureQuery):
     form: Still = Field(..., description="The picture's format.", json_schema_extra=_IN_PATH)
     seed: Seed = Field(..., description="The image's name.", json_schema_extra=_IN_PATH)
     toward: list[Annotated[str, Field(pattern=_SHARE)]] = Field(
-        [], max_length=MOST_TOWARD, description="SEED:SHARE, which it is brought towards; one after another."
+        default_factory=list,
+        max_length=MOST_TOWARD,
+        description="SEED:SHARE, which it is brought towards; one after another.",
     )
     mode: Mode = Field("slerp", description="How it is brought there.")
     move: list[Annotated[str, Field(pattern=_SHARE)]] = Field(
-        [], max_length=512, description="DIRECTION:LENGTH, once for each direction."
+        default_factory=list, max_length=512, description="DIRECTION:LENGTH, once for each direction."
     )
 
 
@@ -89,8 +91,8 @@ class InterpolateQuery(MotionQuery):
     b: Seed = Field(..., description="The last image's seed.")
     steps: int = Field(8, ge=2, description="Images on the way, both ends included.")
     mode: Mode = Field("slerp")
-    label_a: list[str] = Field([], max_length=64, description="As label, of the first image only.")
-    label_b: list[str] = Field([], max_length=64, description="As label, of the last image only.")
+    label_a: list[str] = Field(default_factory=list, max_length=64, description="As label, of the first image only.")
+    label_b: list[str] = Field(default_factory=list, max_length=64, description="As label, of the last image only.")
     fps: float = Field(12.0, gt=0, le=1000, description="Frames a second, of an animation.")
 
 

@@ -31,6 +31,7 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+_OWN_POLICY = "/docs"
 _CLOSE = (b"connection", b"close")
 
 
@@ -50,12 +51,11 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message["headers"], *self._headers]
-                if not any(name == self._csp[0] for name, _ in headers):
-                    headers.append(self._csp)
-                if self._service.closing:
-                    headers.append(_CLOSE)
-                message["headers"] = headers
+                headers = message["headers"]
+                # Only the documentation's page has a policy of its own.
+                if not scope["path"].endswith(_OWN_POLICY) or self._csp[0] not in dict(headers):
+                    headers = [*headers, self._csp]
+                message["headers"] = [*headers, *self._headers, *((_CLOSE,) if self._service.closing else ())]
             await send(message)
 
         await self.app(scope, receive, with_headers)
