@@ -297,6 +297,18 @@ def test_who_has_it_not_may_see_the_page_and_the_probes(faces: Generator) -> Non
             create_app(faces, token=unfit)
 
 
+def test_a_proxy_may_take_a_path_away(faces: Generator) -> None:
+    with TestClient(create_app(faces, token=TOKEN), root_path="/faces") as client:
+        for address in ("/faces/healthz", "/faces/"):
+            assert client.get(address).status_code == 200
+        assert client.get("/faces/v1/images/5.png").status_code == 401
+        token = {"Authorization": f"Bearer {TOKEN}"}
+        picture = client.get("/faces/v1/images/5.png", headers=token)
+        assert picture.headers["content-type"] == "image/png"
+        assert client.head("/faces/v1/images/5.png", headers=token).headers["etag"] == picture.headers["etag"]
+        assert '"/faces/docs/swagger-ui.css"' in client.get("/faces/docs", headers=token).text
+
+
 def test_pages_of_other_origins_may_ask_if_they_are_named(faces: Generator) -> None:
     origin = "https://example.org"
     with TestClient(create_app(faces, token=TOKEN, cors_origins=[origin])) as client:

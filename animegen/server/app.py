@@ -16,10 +16,12 @@ from animegen.runtime.chunks import batch_size_for
 from animegen.server import about, animations, assets, pictures, problems, sampling
 from animegen.server.answers import Keeping
 from animegen.server.batcher import Batcher
+from animegen.server.door import Door
 from animegen.server.guards import Guard
 from animegen.server.limits import Limits
 from animegen.server.metrics import Measured, Metrics
 from animegen.server.models import Models
+from animegen.server.routes import PictureRoute
 from animegen.server.security import BearerToken, SecurityHeaders, check_origin, check_token
 from animegen.server.service import Service
 
@@ -79,6 +81,7 @@ def create_app(
     for router in (sampling.router(service), about.router(service), assets.docs(), page):
         app.include_router(router)
     # The last one that is added is asked first.
+    app.add_middleware(Door, routes=[route for route in app.router.routes if isinstance(route, PictureRoute)])
     app.add_middleware(Guard, limits=service.limits)
     if token is not None:
         app.add_middleware(BearerToken, token=check_token(token), open_paths={*open_paths, *_PROBES})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -48,11 +48,18 @@ def answer(status: int, detail: str, headers: Mapping[str, str] | None = None) -
 
 def install(app: FastAPI) -> None:
     """Let the application answer every error so."""
-    app.add_exception_handler(Problem, _problem)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(AnimegenError, _foreseen)
     app.add_exception_handler(Exception, _unforeseen)
+
+
+async def answer_to(request: Request, error: Exception) -> Response | None:
+    """The answer to an error of a route; None to one that nobody foresaw."""
+    for kind, handler in _HANDLERS.items():
+        if isinstance(error, kind):
+            return await handler(request, error)
+    return None
 
 
 async def _problem(_request: Request, error: Exception) -> Response:
@@ -95,3 +102,10 @@ async def _foreseen(_request: Request, error: Exception) -> Response:
 
 async def _unforeseen(_request: Request, _error: Exception) -> Response:
     return answer(500, "something went wrong that nobody foresaw; the server's log says more")
+
+
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    Problem: _problem,
+    RequestValidationError: _invalid,
+    AnimegenError: _foreseen,
+}

@@ -71,7 +71,7 @@ class BearerToken:
         self.app, self._token, self._open = app, token.encode(), frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._open or self._has_token(scope):
+        if scope["type"] != "http" or self._is_open(scope) or self._has_token(scope):
             await self.app(scope, receive, send)
             return
         refusal = answer(
@@ -80,6 +80,9 @@ class BearerToken:
             {"WWW-Authenticate": 'Bearer realm="animegen"'},
         )
         await refusal(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        return scope["path"].removeprefix(scope.get("root_path", "")) in self._open
 
     def _has_token(self, scope: Scope) -> bool:
         sent = []
