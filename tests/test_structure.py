@@ -78,7 +78,13 @@ def test_the_library_does_not_know_its_command_line() -> None:
     assert importers == {"cli"}
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "sample --help", "import"])
+def test_only_the_server_imports_what_serves() -> None:
+    serving = {"fastapi", "fastapi_offline", "fpng", "prometheus_client", "starlette", "uvicorn"}
+    importers = {path.relative_to(ROOT / "animegen").parts[0] for path in PRODUCT if tops(path) & serving}
+    assert importers == {"server"}
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "sample --help", "serve --help", "import"])
 def test_starting_is_light(command: str) -> None:
     start = (
         "import animegen" if command == "import" else f"sys.argv[1:] = {command.split()}; from animegen.cli import main"
@@ -91,7 +97,7 @@ def test_starting_is_light(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "animegen" in loaded
-    assert not loaded & {"numpy", "onnxruntime", "torch", "PIL", "rich", "onnx"}
+    assert not loaded & {"numpy", "onnxruntime", "torch", "PIL", "rich", "onnx", "fastapi", "uvicorn"}
 
 
 def test_the_command_starts_with_the_oldest_click() -> None:
