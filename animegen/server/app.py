@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -24,6 +25,8 @@ from animegen.server.models import Models
 from animegen.server.routes import PictureRoute
 from animegen.server.security import BearerToken, SecurityHeaders, check_origin, check_token
 from animegen.server.service import Service
+
+logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """Pictures by a GAN: a seed names one, and the same address is always the same picture.
 
@@ -138,7 +141,11 @@ def _lifespan(service: Service) -> Callable[[FastAPI], AbstractAsyncContextManag
 
 def _warm_up(service: Service) -> None:
     """Run each model once, so that the first request doesn't wait for what a session does at first."""
-    for served in service.models:
-        served.generator.warm_up()
-        served.generator.image(0)
-    service.ready = True
+    try:
+        for served in service.models:
+            served.generator.warm_up()
+            served.generator.image(0)
+    except Exception:
+        logger.exception("the models can't be run: the server will not be ready")
+    else:
+        service.ready = True

@@ -20,7 +20,7 @@ class Limits:
         header: bytes of a request's line and headers together.
         url: bytes of a path with its query.
         queue: images that may wait, of all requests together.
-        animations: that may wait or be encoded at once; one is encoded at a time.
+        animations: that may wait or be encoded at once, large pictures among them.
         seconds: that a request may take before it is given up.
         reading_seconds: that a client may take to send its headers, and again its body.
         sending_seconds: that a client may take to read what stands in the connection's buffer.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -12,7 +13,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from animegen.errors import AnimegenError, DataError, UsageError
+from animegen.errors import AnimegenError, DataError, MissingPackageError, UsageError
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 GONE = 499  # the client has left: nobody reads this, and the metrics count it
@@ -97,6 +100,9 @@ async def _foreseen(_request: Request, error: Exception) -> Response:
         return answer(422, str(error))
     if isinstance(error, DataError):  # there is no memory left for it
         return answer(503, str(error), {"Retry-After": "5"})
+    if isinstance(error, MissingPackageError):  # an encoder, as of MP4
+        return answer(501, str(error))
+    logger.error(error)
     return answer(500, "the model failed; the server's log says more")
 
 

@@ -46,9 +46,9 @@ class Service:
     _encoding: int = 0
 
     def start(self) -> None:
-        """Start the lanes, and the thread of what is encoded beside them, on the running event loop."""
+        """Start the lanes, and a thread or a few for what is encoded beside them, on the running event loop."""
         self.batcher.start()
-        self._encoder = ThreadPoolExecutor(1, "encoder")
+        self._encoder = ThreadPoolExecutor(max(1, self.batcher.lanes // 4), "encoder")
 
     async def stop(self) -> None:
         """End them; what still waits is answered by 503."""
@@ -59,7 +59,7 @@ class Service:
     async def run(self, job: Job[T], request: Request, *, apart: bool = False) -> Done[T]:
         """The result of a job, unless its client leaves before that.
 
-        `apart` is for what takes long to finish: it is not done in the lanes, but one at a time beside them.
+        `apart` is for what takes long to finish: it is not done in the lanes, but beside them.
 
         Raises:
             Busy: too much waits already, or it took too long.
