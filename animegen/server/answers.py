@@ -48,8 +48,6 @@ def has_it(request: Request, etag: str) -> bool:
 
     RFC 9110, section 13.1.2.
     """
-    given = request.headers.getlist("if-none-match")
-    if not given:
-        return False
-    tags = {part.strip().removeprefix("W/") for line in given for part in line.split(",")}
-    return "*" in tags or etag in tags
+    given = [value for name, value in request.scope["headers"] if name == b"if-none-match"]
+    tags = {part.strip().removeprefix(b"W/") for line in given for part in line.split(b",")}
+    return b"*" in tags or etag.encode() in tags

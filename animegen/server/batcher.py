@@ -51,8 +51,8 @@ class Done(Generic[T]):
     @property
     def timing(self) -> str:
         """The three as the header Server-Timing has them, in milliseconds."""
-        parts = ("queue", self.queue), ("model", self.model), ("encode", self.finish)
-        return ", ".join(f"{name};dur={1000 * seconds:.2f}" for name, seconds in parts)
+        queue, model, encode = 1000 * self.queue, 1000 * self.model, 1000 * self.finish
+        return f"queue;dur={queue:.2f}, model;dur={model:.2f}, encode;dur={encode:.2f}"
 
 
 class _Entry:

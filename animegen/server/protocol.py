@@ -48,7 +48,8 @@ class LimitedProtocol(HttpToolsProtocol):
         """Bytes of requests. Of headers that are not whole yet, no more than the limit are kept."""
         if self._is_refused:
             return
-        was_in_headers = self._in_headers
+        # Where in these bytes a request's headers begin is not known: all of them are counted.
+        self._header_bytes = self._header_bytes + len(data) if self._in_headers else len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -57,8 +58,6 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._reading.cancel()
                 self._reading = None
             return
-        # Where in these bytes a request begins is not known: all of them are counted.
-        self._header_bytes = self._header_bytes + len(data) if was_in_headers else len(data)
         if self._header_bytes > self.limits.header:
             self._refuse(431, self._too_long)
         elif self._reading is None:
@@ -74,7 +73,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_headers = False
         if self._is_refused:
             return
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self.limits.header:
+        if self._header_bytes > self.limits.header and self._size() > self.limits.header:
             self._refuse(431, self._too_long)
             return
         super().on_headers_complete()
@@ -104,6 +103,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What was sent is no HTTP."""
         self._refuse(400, f"this is no HTTP request: {msg.rstrip('.').lower()}")
+
+    def _size(self) -> int:
+        """The bytes of a request's line and headers."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     @property
     def _too_long(self) -> str:
