@@ -111,7 +111,8 @@ def test_the_shipped_file_is_the_trained_network(trained: EfficientNetLite0) -> 
     assert extractor.weights_sha256 == imagenet.SHA256
     images = np.stack([np.asarray(picture(number, (SIZE, SIZE))) for number in range(3)])
     found = extractor(images)
-    np.testing.assert_allclose(found, features(trained, images), atol=0.05)  # fp16 weights; features go from 0 to 6
+    # Rounding the weights to fp16 moves features, whose deviation over pictures is 0.3, by 0.003 in the mean.
+    assert np.sqrt(np.mean((found - features(trained, images)) ** 2)) < 0.01
     folded = imagenet.PooledFeatures(trained).network
     np.testing.assert_allclose(found, features(folded, images), atol=1e-3)
 

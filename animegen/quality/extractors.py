@@ -55,7 +55,7 @@ class _Use:
 class Extractor:
     """A network that measures images. A call takes uint8 [N, H, W, C] and gives features float32 [N, D].
 
-    On one machine's CPU an image of the `anime` extractor has the same features in any batch. A copied or pickled one
+    On one machine's CPU an image has the same features of a shipped extractor in any batch. A copied or pickled one
     loads its file again where it arrives.
 
     Attributes:
