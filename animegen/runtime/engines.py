@@ -19,6 +19,7 @@ INSTALL_OPENVINO = "pip install 'animegen[openvino]'"
 
 # Compiling a model a second time and trying both takes about a second; OpenVINO was up to 1.2 times as fast.
 _WORTH_TRYING = 20  # seconds that a job would take
+FEWEST_IMAGES = 2000  # of a job that is timed at all: timing it takes as long as 64 images
 _TRIED_BATCH = 16
 _LONE_CALLS = 8  # on one thread each, before a graph of all threads is made: that costs as much as they would gain
 

@@ -16,7 +16,7 @@ from animegen.files import is_file
 from animegen.runtime import wheels
 from animegen.runtime.binding import Binding
 from animegen.runtime.devices import CUDA_BUCKETS, DEVICES, ENGINES, NAMES, PROVIDERS, CudaOptions, Device, Engine
-from animegen.runtime.engines import Graphs, faster, openvino_installed, trial_batch, with_openvino
+from animegen.runtime.engines import FEWEST_IMAGES, Graphs, faster, openvino_installed, trial_batch, with_openvino
 from animegen.runtime.lanes import Lanes
 from animegen.runtime.machine import available_cpus, most_threads
 from animegen.runtime.reasons import Unavailable, failed_start, libraries_refused, reason, smaller_batch
@@ -143,7 +143,7 @@ class Session:
                 raise ModelError(
                     f"{self._origin} can't be loaded by OpenVINO: {reason(error)}; take --engine onnxruntime"
                 ) from error
-        elif engine == "auto" and images and openvino_installed():
+        elif engine == "auto" and images >= FEWEST_IMAGES and openvino_installed():
             batch = trial_batch({tensor.name: (tensor.dtype, tensor.shape) for tensor in self.inputs})
             if batch is not None:
                 graphs, self.engine_why = faster(self._graphs, openvino, batch, images)
