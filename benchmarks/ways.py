@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from animegen import Generator, latents
+from animegen.runtime.devices import Engine
 
 Latents = latents.Latents
 
@@ -45,9 +46,9 @@ def _batches(n: int, size: int, z_dim: int) -> Iterator[Latents]:
     return (z[: min(size, n - start)] for start in range(0, n, size))
 
 
-def animegen(path: Path, threads: int) -> Way:
+def animegen(path: Path, threads: int, engine: Engine = "onnxruntime") -> Way:
     """The library as it is."""
-    generator = Generator.load(path, device="cpu", threads=threads)
+    generator = Generator.load(path, device="cpu", threads=threads, engine=engine)
     generator.warm_up()
 
     def stream(n: int, size: int) -> None:
@@ -55,6 +56,11 @@ def animegen(path: Path, threads: int) -> Way:
             pass
 
     return Way(lambda z: generator(z, batch_size=len(z)), stream)
+
+
+def animegen_openvino(path: Path, threads: int) -> Way:
+    """The library with its other engine."""
+    return animegen(path, threads, "openvino")
 
 
 def onnx_runtime(path: Path, threads: int) -> Way:
@@ -160,6 +166,7 @@ def torch_bf16(path: Path, threads: int) -> Way:
 
 WAYS: dict[str, Callable[[Path, int], Way]] = {
     "animegen": animegen,
+    "animegen, openvino": animegen_openvino,
     "ONNX Runtime": onnx_runtime,
     "ONNX Runtime, lanes": onnx_runtime_lanes,
     "OpenVINO": openvino,
