@@ -105,6 +105,8 @@ def ask_without_seeds(
     Raises:
         UsageError: an array of another shape or with values that are not finite, or as `ask`.
     """
+    if not groups and wanted is None:
+        return np.zeros((*shape, 0), np.float32)  # at once: a third of the work on a single image beside the graph's
     common = usual(groups)
     whole = (*shape, len(common))
     if wanted is None or isinstance(wanted, Mapping):
