@@ -115,3 +115,10 @@ def test_a_picture_says_which_engine_made_it(animegen: Run, conditional_model: P
     assert "--engine openvino" in animegen("info", "image.png").stdout.decode().split("again")[1]
     assert animegen("image", "--model", conditional_model, "--seed", "3").returncode == 0
     assert "--engine" not in animegen("info", "image.png").stdout.decode()
+
+
+def test_the_rest_of_a_folder_may_come_from_another_engine(animegen: Run, tiny_model: Path) -> None:
+    made = ("sample", "--model", tiny_model, "--out", "faces/", "--json")
+    assert animegen(*made, "--n", "3", "--engine", "openvino").returncode == 0
+    done = animegen(*made, "--n", "5", "--engine", "onnxruntime", "--skip-existing")
+    assert json.loads(done.stdout)["images"] == 2

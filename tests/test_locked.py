@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Run, assert_error
 
@@ -28,10 +29,12 @@ from animegen.runtime import Session
 WHY = r"can't be (read|written|made).*Permission denied"
 Case = tuple[Callable[[Path], Any], type[AnimegenError]]
 
+IMAGES = np.zeros((4, 16, 16, 3), np.uint8)
+
 LIBRARY: dict[str, Case] = {
     "status": (status, DataError),
-    "a reference": (lambda path: fid("none", path / "reference.npz"), DataError),
-    "a reference's images": (lambda path: fid("none", path / "faces"), DataError),
+    "a reference": (lambda path: fid(IMAGES, path / "reference.npz"), DataError),
+    "a reference's images": (lambda path: fid(IMAGES, path / "faces"), DataError),
     "images": (lambda path: open_images(path / "faces.npz"), DataError),
     "an extractor": (lambda path: Extractor.load(path / "extractor.onnx"), ModelError),
     "a model": (lambda path: find_model(path / "model.onnx"), ModelError),

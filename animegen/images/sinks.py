@@ -60,11 +60,20 @@ def _is_done(data: bytes, name: str, wanted: Mapping[str, Any] | None) -> bool:
     record = of_whole_picture(data)
     if record and wanted is not None:
         wanted = json.loads(to_text(wanted))
+        record, wanted = _without_engine(record), _without_engine(wanted)
         keys = (record.keys() | wanted.keys()) - _SAME_IMAGES
         if different := sorted(key for key in keys if record.get(key) != wanted.get(key)):
             changes = "; ".join(f"{key} is {record.get(key)} and would be {wanted.get(key)}" for key in different)
             raise OutputError(f"{name} was made otherwise ({changes}): overwrite what exists, or name another")
     return record is not None
+
+
+def _without_engine(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without what computed the images, which `auto` may choose anew, and which no eye tells apart."""
+    options = record.get("options")
+    if not isinstance(options, Mapping):
+        return dict(record)
+    return {**record, "options": {name: value for name, value in options.items() if name != "engine"}}
 
 
 class Sink(ABC):
