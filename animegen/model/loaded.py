@@ -227,10 +227,13 @@ class LoadedModel:
 
     def _together(self, batches: Iterator[Images], n: int) -> Images:
         self._check_memory(n, images=True)
+        first = next(batches, None)
+        if first is not None and len(first) == n:
+            return first
         channels, height, width = self.card.image_shape
         images = np.empty((n, height, width, channels), np.uint8)
         done = 0
-        for batch in batches:
+        for batch in chain([] if first is None else [first], batches):
             images[done : done + len(batch)] = batch
             done += len(batch)
         return images
