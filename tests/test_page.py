@@ -351,6 +351,34 @@ def test_what_is_kept_stays_and_travels_as_a_list(visits: Visits) -> None:
     assert page.get_by_role("heading", name="77").is_visible()
 
 
+def test_a_file_of_seeds_is_opened(visits: Visits, tmp_path: Path) -> None:
+    (tmp_path / "seeds.txt").write_text("5-6\n#explore&seed=9&toward=4:0.25\n")
+    page = visits.visit()
+    page.get_by_role("button", name="Shelf").click()
+    shelf = page.get_by_role("dialog", name="Shelf")
+    with page.expect_file_chooser() as chosen:
+        shelf.get_by_role("button", name="Open a file").click()
+    chosen.value.set_files(tmp_path / "seeds.txt")
+    shelf.get_by_title("face of seed 9, 25 % towards 4").wait_for()
+    assert shelf.get_by_label("Seeds list").input_value() == "5-6\n#explore&seed=9&toward=4:0.25"
+
+
+def test_light_and_dark_are_chosen_and_kept(visits: Visits) -> None:
+    page = visits.visit(color_scheme="light")
+    ink = "getComputedStyle(document.body).color"
+    light = page.evaluate(ink)
+    seen = []
+    for _ in range(3):
+        page.locator("button.icon[data-theme-toggle]").click()
+        seen.append((page.evaluate("document.documentElement.dataset.theme ?? 'system'"), page.evaluate(ink)))
+    assert [theme for theme, _ in seen] == ["light", "dark", "system"]
+    assert [colour == light for _, colour in seen] == [True, False, True]
+    for _ in range(2):
+        page.locator("button.icon[data-theme-toggle]").click()
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
 # The kiosk.
 
 
@@ -367,6 +395,10 @@ def test_the_kiosk_walks_in_a_circle(visits: Visits, pixels64: Generator) -> Non
     for _ in stops:
         page.get_by_role("button", name="Next face").click()
     page.get_by_alt_text(f"face of seed {stops[0]}", exact=True).and_(page.locator(".kiosk .picture img")).wait_for()
+    page.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement === document.documentElement")
+    page.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement === null")
     page.keyboard.press("Escape")
     assert state(page)["view"] == "wall"
 
