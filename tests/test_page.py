@@ -376,7 +376,7 @@ def test_light_and_dark_are_chosen_and_kept(visits: Visits) -> None:
     for _ in range(2):
         page.locator("button.icon[data-theme-toggle]").click()
     page.reload()
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
 
 
 # The kiosk.
