@@ -376,7 +376,7 @@ def test_light_and_dark_are_chosen_and_kept(visits: Visits) -> None:
     for _ in range(2):
         page.locator("button.icon[data-theme-toggle]").click()
     page.reload()
-    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
 
 
 # The kiosk.
@@ -396,9 +396,9 @@ def test_the_kiosk_walks_in_a_circle(visits: Visits, pixels64: Generator) -> Non
         page.get_by_role("button", name="Next face").click()
     page.get_by_alt_text(f"face of seed {stops[0]}", exact=True).and_(page.locator(".kiosk .picture img")).wait_for()
     page.get_by_role("button", name="Full screen").click()
-    page.wait_for_function("document.fullscreenElement === document.documentElement")
+    page.wait_for_function("() => document.fullscreenElement === document.documentElement")
     page.get_by_role("button", name="Full screen").click()
-    page.wait_for_function("document.fullscreenElement === null")
+    page.wait_for_function("() => document.fullscreenElement === null")
     page.keyboard.press("Escape")
     assert state(page)["view"] == "wall"
 
