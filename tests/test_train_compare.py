@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -90,6 +91,20 @@ def test_a_comparison_against_a_reference(train: Run, animegen: Run, tiny_data: 
     again = train("compare", *arguments, "--reference", reference, "--fid-images", 20)
     assert again.returncode == 0
     assert "FID" not in again.stderr.decode()  # measured once
+
+
+def test_runs_are_measured_at_the_same_numbers_of_images(
+    train: Run, animegen: Run, tiny_data: Path, tmp_path: Path
+) -> None:
+    reference, out = tmp_path / "tiny.npz", tmp_path / "compared"
+    assert animegen("stats", tiny_data, "--extractor", "anime", "--device", "cpu", "--out", reference).returncode == 0
+    arguments = ["--presets", "wgan-gp-64+n_critic=2,dcgan-anime64", *SMALL, "--data", tiny_data, "--out", out]
+    arguments += ["--images", 64, "--seeds", 1, "--reference", reference, "--fid-images", 20, "--fid-every", 32]
+    done = train("compare", *arguments)
+    assert done.returncode == 0, done.stderr.decode()
+    for recipe in ("wgan-gp-64+n_critic=2", "dcgan-anime64"):
+        rows = (out / "runs" / f"{recipe}-seed0" / "fid.jsonl").read_text().splitlines()
+        assert [json.loads(row)["images_seen"] for row in rows] == [32, 64]
 
 
 def test_a_stopped_comparison_goes_on(train: Run, tiny_data: Path, tmp_path: Path) -> None:

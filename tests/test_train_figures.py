@@ -27,13 +27,13 @@ def test_the_running_mean_by_hand() -> None:
     np.testing.assert_allclose(figures.running_mean(np.array([1.0, 3, 5, 9]), reach=1), [2, 3, 17 / 3, 7])
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".webp"])
 def test_curves_of_two_runs(tiny_run: Path, tmp_path: Path, suffix: str) -> None:
     other = shutil.copytree(tiny_run, tmp_path / "other")
     out = tmp_path / f"curves{suffix}"
     figures.plot_curves([tiny_run, other], out)
     data = out.read_bytes()
-    assert data.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix])
+    assert data.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".webp": b"RIFF"}[suffix])
     if suffix == ".png":
         with Image.open(out) as picture:
             colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20) or ()}

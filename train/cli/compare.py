@@ -21,7 +21,7 @@ from train.cli import options
 @click.option("--seeds", type=click.IntRange(1, 1000), default=3, help="Runs of each recipe.")
 @click.option("--reference", type=options.PATH, help="Statistics that animegen stats made, to measure against.")
 @click.option("--fid-images", type=click.IntRange(20, MEASURED), default=5000, help="Images of a measurement.")
-@click.option("--fid-every", type=options.STEPS, help="Also measure during the runs.")
+@click.option("--fid-every", type=click.IntRange(1, 10**12), help="Also measure when about so many more were seen.")
 @options.device
 @options.precision
 @options.threads
@@ -53,20 +53,16 @@ def compare(
     from train.report.recipes import Comparison, Recipe
 
     recipes = tuple(Recipe.parse(name.strip()) for name in presets.split(","))
-    comparison = Comparison(recipes, settings=settings, steps=steps, images=images, seeds=seeds)
+    comparison = Comparison(recipes, settings=settings, steps=steps, images=images, seeds=seeds, fid_every=fid_every)
 
     from train.report.compare import compare as compare_recipes
     from train.run.open import Place
-    from train.run.session import Limits
 
     options.use_threads(threads)
     place = Place(*options.choose(device, precision))
-    limits = Limits(fid_every=fid_every or 2**62)
     monitor = options.monitor_of(reference, fid_images)
     with stop_on_signals() as stop, options.figures_shown():
-        ending = compare_recipes(
-            comparison, data, out, place=place, limits=limits, monitor=monitor, stop=lambda: stop.requested
-        )
+        ending = compare_recipes(comparison, data, out, place=place, monitor=monitor, stop=lambda: stop.requested)
     if ending == "interrupted":
         say("continue with the same command")
         ctx.exit(options.INTERRUPTED)

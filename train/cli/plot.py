@@ -12,7 +12,7 @@ from train.cli import options
 
 @click.command()
 @click.argument("runs", type=options.PATH, nargs=-1, required=True)
-@click.option("--out", type=options.PATH, default="curves.png", help="A .png, .pdf or .svg.")
+@click.option("--out", type=options.PATH, default="curves.png", help="A .png, .webp, .pdf or .svg.")
 @click.option("--growth", type=options.PATH, help="Also the first run's samples over time: .png, .gif, .webp or .mp4.")
 def plot(runs: tuple[Path, ...], out: Path, growth: Path | None) -> None:
     """Draw the curves of RUNS in one picture, and how the images of the fixed latents grew.

@@ -51,7 +51,6 @@ def compare(
     out: Path,
     *,
     place: Place,
-    limits: Limits,
     monitor: Monitor | None = None,
     stop: Stop = lambda: False,
 ) -> Ending:
@@ -67,6 +66,7 @@ def compare(
     results = []
     for recipe, seed, config in comparison.runs():
         folder = runs / f"{recipe.label}-seed{seed}"
+        limits = Limits(fid_every=comparison.steps_to_measure(config))
         _train(folder, data, config, place=place, limits=limits, monitor=monitor, stop=stop)
         if stop():
             return "interrupted"

@@ -65,7 +65,7 @@ def plot_curves(folders: Sequence[Path], out: Path) -> None:
 
     Raises:
         DataError: a run without metrics.
-        UsageError: an extension other than .png, .pdf or .svg.
+        UsageError: an extension other than .png, .webp, .pdf or .svg.
         OutputError: the path can't be written.
     """
     form = check_form(out)
@@ -115,12 +115,12 @@ def check_form(out: Path) -> str:
     """The form that the extension of `out` names.
 
     Raises:
-        UsageError: an extension other than .png, .pdf or .svg.
+        UsageError: an extension other than .png, .webp, .pdf or .svg.
         OutputError: its folder isn't there.
     """
     form = out.suffix.lower().removeprefix(".")
-    if form not in {"png", "pdf", "svg"}:
-        raise UsageError(f"{out} has the extension {out.suffix!r}: figures are drawn as .png, .pdf or .svg")
+    if form not in {"png", "webp", "pdf", "svg"}:
+        raise UsageError(f"{out} has the extension {out.suffix!r}: figures are drawn as .png, .webp, .pdf or .svg")
     check_parent(out)
     return form
 
@@ -128,7 +128,8 @@ def check_form(out: Path) -> str:
 def save_figure(figure: Figure, out: Path, form: str) -> None:
     """Draw a figure into a file; on an error nothing is left there."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=110)
+    options: dict[str, Any] = {"pil_kwargs": {"lossless": True}} if form == "webp" else {}
+    figure.savefig(buffer, format=form, dpi=110, **options)
     with replacing(out) as temporary:
         temporary.write_bytes(buffer.getvalue())
 

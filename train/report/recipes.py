@@ -44,6 +44,7 @@ class Comparison:
         steps: how long each run is; or, in its place,
         images: the real images that each run's critic sees, rounded up to whole steps; 200,000 by default.
         seeds: runs of each recipe; the k-th has the seed k.
+        fid_every: real images from one measurement of a run to the next; by default only its end is measured.
 
     Raises:
         UsageError: both `steps` and `images`.
@@ -55,6 +56,7 @@ class Comparison:
     steps: int | None = None
     images: int | None = None
     seeds: int = 1
+    fid_every: int | None = None
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.images is not None:
@@ -72,11 +74,22 @@ class Comparison:
         """
         config = load_config(recipe.preset, [*self.settings, *recipe.settings, f"seed={seed}"])
         images = _IMAGES if self.images is None else self.images
-        steps = self.steps or math.ceil(images / (config.n_critic * config.batch_size))
+        steps = self.steps or math.ceil(images / _images_a_step(config))
         return msgspec.structs.replace(config, steps=steps, epochs=None)
+
+    def steps_to_measure(self, config: Config) -> int:
+        """The steps of a run from one measurement to the next: nearest to `fid_every`, so that its last is the end."""
+        if self.fid_every is None:
+            return config.steps + 1
+        return max(1, round(self.fid_every / _images_a_step(config)))
 
     def runs(self) -> Iterator[tuple[Recipe, int, Config]]:
         """Every recipe with the first seed, then with the next: a stop leaves whole comparisons."""
         for seed in range(self.seeds):
             for recipe in self.recipes:
                 yield recipe, seed, self.configuration(recipe, seed)
+
+
+def _images_a_step(config: Config) -> int:
+    """The real images that the critic sees in a step."""
+    return config.n_critic * config.batch_size
