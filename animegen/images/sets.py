@@ -50,7 +50,7 @@ class ImageSet:
     """Images that can be read several times, in an order that never changes: what is measured.
 
     Attributes:
-        source: the name of what they come from, without the way to it.
+        source: the name of what they come from, without the way to it; of a packed dataset what it was made from.
         count: images.
         rule: what was done to each picture before it is measured.
         names: the pictures' names in order; empty where they have none.
@@ -200,7 +200,8 @@ def open_images(path: str | Path, *, size: int | None = None) -> ImageSet:
         dataset = open_dataset(path)
         side = dataset.card["size"]
         images = _of_array(path, dataset.images, f"{dataset.card['resize']} to {side}×{side}", size)
-        return replace(images, labels=_labels_of(path, dataset))
+        named = readable(str(dataset.card.get("source") or images.source))
+        return replace(images, source=named, labels=_labels_of(path, dataset))
     if path.suffix.lower() == ".npz" and is_file(path):
         return images_in(path, read_npz(path), size=size)
     source = Source(path)
