@@ -120,6 +120,21 @@ def test_lanes_share_a_large_job(slow: Slow) -> None:
     with_lanes(test, lanes=2)
 
 
+def test_idle_lanes_share_what_comes_at_once(slow: Slow) -> None:
+    async def test(batcher: Batcher) -> None:
+        while batcher.idle < 2:
+            await asyncio.sleep(0.001)
+        jobs = [batcher.submit(slow.job(*seeds)) for seeds in ([0], [1, 2], [3])]
+        await slow.has_begun()
+        await slow.has_begun()
+        slow.go.release(99)
+        done = [await job for job in jobs]
+        assert slow.batches == [2, 2]
+        assert np.array_equal(np.concatenate([one.result for one in done]), slow.generator.sample(4))
+
+    with_lanes(test, lanes=2)
+
+
 def test_models_take_turns(slow: Slow, conditional_model: Path) -> None:
     other = Slow(Generator.load(conditional_model, device="cpu"))
 

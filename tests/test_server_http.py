@@ -226,7 +226,7 @@ def test_what_takes_too_long_is_given_up(faces: Generator, monkeypatch: pytest.M
     with limited(faces, seconds=0.01) as client:
         service = service_of(client)
         monkeypatch.setattr("animegen.server.service._WATCHED_AFTER", 0.01)
-        monkeypatch.setattr(service.batcher, "_take", list)  # no lane takes anything
+        monkeypatch.setattr(service.batcher, "_take", lambda _room: [])  # no lane takes anything
         answer = client.get("/v1/images/5.png")
         assert_problem(answer, 503, "longer than 0.01 seconds")
         assert service.batcher.waiting == 0

@@ -100,9 +100,9 @@ Outcome = tuple[_Entry, Done[Any] | Exception]
 class Batcher:
     """Lanes that turn waiting jobs into batches of a model, each in a thread of its own.
 
-    A batch holds as many images as wait, up to `batch`; there is no waiting for more unless `wait` says so, which pays
-    only where a call has a fixed cost. A job larger than that is worked on in pieces, with others' in between. Jobs
-    whose callers have gone are left out.
+    A batch holds as many images as wait, up to `batch`, and lanes that are idle together share them. There is no
+    waiting for more unless `wait` says so, which pays only where a call has a fixed cost. A job larger than that is
+    worked on in pieces, with others' in between. Jobs whose callers have gone are left out.
 
     Attributes:
         lanes: how many batches run at once.
@@ -125,24 +125,28 @@ class Batcher:
     ) -> None:
         self.lanes, self.batch, self.limit, self.wait, self.observe = lanes, batch, limit, wait, observe
         self.waiting = 0  # images
+        self.idle = 0  # lanes that look for work
         self._rate = 100.0  # images a second, lately
         self._queues: dict[int, deque[_Entry]] = {}  # of each generator
         self._enter = enter
-        self._work: asyncio.Event | None = None  # none while the lanes are not started
-        self._tasks: list[asyncio.Task[None]] = []
+        self._runs = self._waking = False
+        self._work = threading.Condition()  # over the queues and the counts of their entries
+        self._ends: list[asyncio.Future[None]] = []  # of the lanes
 
     def start(self) -> None:
-        """Start the lanes, on the running event loop."""
-        self._work = asyncio.Event()
+        """Start the lanes, which answer on the running event loop."""
+        loop = asyncio.get_running_loop()
+        self._runs = True
         threads = ThreadPoolExecutor(self.lanes, "lane", self._enter)
-        self._tasks = [asyncio.create_task(self._lane(self._work, threads)) for _ in range(self.lanes)]
+        self._ends = [loop.run_in_executor(threads, self._lane, loop) for _ in range(self.lanes)]
+        threads.shutdown(wait=False)
 
     async def stop(self) -> None:
         """End the lanes after the batches that they are at; what still waits is answered by 503."""
-        work, self._work = self._work, None
-        if work is not None:
-            work.set()
-        await asyncio.gather(*self._tasks)
+        with self._work:
+            self._runs = False
+            self._work.notify_all()
+        await asyncio.gather(*self._ends)
         for entries in self._queues.values():
             for entry in entries:
                 if not entry.future.done():
@@ -155,53 +159,72 @@ class Batcher:
         Raises:
             Busy: too many images wait already, or the lanes are not started.
         """
-        if self._work is None:
+        if not self._runs:
             raise _stopping()
         if self.waiting + job.size > self.limit:
             raise Busy(f"{self.waiting} images wait already: ask again", seconds=min(30, self.waiting / self._rate))
-        future: asyncio.Future[Done[T]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Done[T]] = loop.create_future()
         entry = _Entry(job, future)
-        self._queues.setdefault(id(job.generator), deque()).append(entry)
-        self.waiting += job.size
+        with self._work:
+            self._queues.setdefault(id(job.generator), deque()).append(entry)
+            self.waiting += job.size
+        if not self._waking:
+            self._waking = True
+            loop.call_soon(self._wake)
         future.add_done_callback(lambda _: self._forget(entry))
-        self._work.set()
         return future
+
+    def _wake(self) -> None:
+        """Tell idle lanes of all that came in one turn of the event loop, so that it is one batch and not several."""
+        self._waking = False
+        with self._work:
+            self._work.notify(min(self.waiting, self.lanes))
 
     def _forget(self, entry: _Entry) -> None:
         """Nobody waits any more for what no lane has taken of it."""
-        self.waiting -= entry.job.size - entry.taken
-        entry.taken = entry.job.size
+        with self._work:
+            self.waiting -= entry.job.size - entry.taken
+            entry.taken = entry.job.size
 
-    async def _lane(self, work: asyncio.Event, threads: ThreadPoolExecutor) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await work.wait()
-            if self.wait and self.waiting < self.batch:
-                await asyncio.sleep(self.wait)
-            if self._work is not work:
-                threads.shutdown(wait=False)
-                return
-            batch = self._take()
-            if not batch:
-                work.clear()
-                continue
-            for entry, outcome in await loop.run_in_executor(threads, self._run, batch):
-                _tell(entry, outcome)
+    def _lane(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a lane's thread, which takes its batches itself: between two of them it waits for nobody."""
+        while batch := self._next():
+            loop.call_soon_threadsafe(_tell, self._run(batch))
 
-    def _take(self) -> list[Piece]:
-        """The next batch, all of one model; the models take turns, and so do the jobs of more than one batch."""
+    def _next(self) -> list[Piece]:
+        """The next batch, once there is one; none once the lanes are to end."""
+        with self._work:
+            self.idle += 1
+            try:
+                while self._runs:
+                    if self.wait and 0 < self.waiting < self.batch:
+                        self._work.wait_for(lambda: not self._runs or self.waiting >= self.batch, self.wait)
+                    if self._runs and (batch := self._take(min(self.batch, -(-self.waiting // self.idle)))):
+                        return batch
+                    if self._runs:
+                        self._work.wait()
+                return []
+            finally:
+                self.idle -= 1
+
+    def _take(self, room: int) -> list[Piece]:
+        """The next batch, of at most `room` images and all of one model.
+
+        The models take turns, and so do the jobs of more than one batch.
+        """
         for key in list(self._queues):
             entries = self._queues.pop(key)
-            batch = self._fill(entries)
+            batch = self._fill(entries, room)
             if entries:
                 self._queues[key] = entries  # behind the others
             if batch:
                 return batch
         return []
 
-    def _fill(self, entries: deque[_Entry]) -> list[Piece]:
+    def _fill(self, entries: deque[_Entry], room: int) -> list[Piece]:
         batch: list[Piece] = []
-        room, now = self.batch, time.perf_counter()
+        now = time.perf_counter()
         while entries and room:
             entry = entries.popleft()
             count = min(room, entry.left)
@@ -255,14 +278,15 @@ class Batcher:
         return outcomes
 
 
-def _tell(entry: _Entry, outcome: Done[Any] | Exception) -> None:
-    """Give a job's caller the outcome, if he still waits."""
-    if entry.future.done():
-        return
-    if isinstance(outcome, Exception):
-        entry.future.set_exception(outcome)
-    else:
-        entry.future.set_result(outcome)
+def _tell(outcomes: list[Outcome]) -> None:
+    """Give each job's caller the outcome, if he still waits."""
+    for entry, outcome in outcomes:
+        if entry.future.done():
+            continue
+        if isinstance(outcome, Exception):
+            entry.future.set_exception(outcome)
+        else:
+            entry.future.set_result(outcome)
 
 
 def _stopping() -> Busy:

@@ -26,6 +26,7 @@ from animegen.server.service import Service
 STOPPED = 130  # the exit status of a process that a signal ended before it was done
 _CLOSING_SECONDS = 1.0  # for which each client is told that its connection closes, while new ones still come
 _BACKLOG = 2048
+_SWITCH_SECONDS = 0.0005  # for which a lane that is done waits for the event loop; Python's 5 ms are a whole batch
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -94,6 +95,7 @@ class Runner(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, and say so."""
+        sys.setswitchinterval(_SWITCH_SECONDS)
         await super().startup(sockets=sockets)
         self._announce()
 
