@@ -101,7 +101,9 @@ class Signature:
         if self.labels is not None:
             self.labels.check(labels)
         sizes = session.buckets if self.batch is None else (self.batch,)
-        rows = np.concatenate([z, labels], axis=1)
+        rows = z if self.labels is None else np.concatenate([z, labels], axis=1)
+        if not sizes:
+            return self._call(session, rows)
         parts = list(chunks.run(lambda batch: self._call(session, batch), rows, sizes, batch_size=len(z)))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
