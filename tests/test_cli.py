@@ -106,6 +106,31 @@ def edit_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("edit") / "tiny.onnx", tiny_card(directions=vectors))
 
 
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        (["sample", "--n", 5, "--labels"], "grid.png"),
+        (["sample", "--seeds", "7"], "faces/"),
+        (["interpolate", "--seed-a", 1, "--seed-b", 2, "--steps", 3], "row.png"),
+        (["edit", "--direction", 0], "edit.png"),
+        (["image", "--seed", 9], "image.png"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_pictures_at_a_scale(
+    animegen: Run, edit_model: Path, tmp_path: Path, command: list[str | int], out: str
+) -> None:
+    pictures = []
+    for name, options in ((out, []), (f"large-{out}", ["--scale", 3])):
+        done = animegen(*command, *options, "--model", edit_model, "--out", name)
+        assert done.returncode == 0, done.stderr.decode()
+        path = next((tmp_path / name).iterdir()) if name.endswith("/") else tmp_path / name
+        pictures.append(np.asarray(Image.open(path)))
+    np.testing.assert_array_equal(pictures[1], pictures[0].repeat(3, axis=0).repeat(3, axis=1))
+    made = animegen("info", next((tmp_path / f"large-{out}").glob("*")) if out.endswith("/") else f"large-{out}")
+    assert "--scale 3" in made.stdout.decode()
+
+
 def test_edit_makes_rows(animegen: Run, edit_model: Path, tmp_path: Path) -> None:
     done = animegen(
         "edit", "--seed", 5, "--direction", 1, "--range", "-2:2", "--steps", 5, "--model", edit_model, "--json"
@@ -127,6 +152,7 @@ def test_edit_makes_rows(animegen: Run, edit_model: Path, tmp_path: Path) -> Non
         (["--direction", "2"], ["direction is 2 and must be from 0 to 1"]),
         (["--direction", "0", "--range", "3"], ["'3'", "-3:3"]),
         (["--direction", "0", "--range", "nan:1"], ["nan:1"]),
+        (["--direction", "0", "--steps", "2000", "--scale", "64"], ["at 64× is 1,279,872×512", "256 MiB"]),
         (["--direction", "0", "--steps", "2000", "--out", "a.webp"], ["19,998×8", "at most 16,383 on a side as WEBP"]),
         (["--all", "--steps", "6551", "--out", "a.jpg"], ["65,508×18", "at most 65,500 on a side as JPEG"]),
         (["--direction", "0", "--steps", str(10**12)], ["the grid of 1,000,000,000,000 images", "at most 256 MiB"]),

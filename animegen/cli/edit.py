@@ -15,6 +15,7 @@ from animegen.cli.options import (
     label_option,
     model_options,
     out_option,
+    scale_option,
     truncation_option,
 )
 from animegen.cli.origin import PictureCommand
@@ -44,6 +45,7 @@ def _range(text: str) -> tuple[float, float]:
 @click.option("--steps", type=click.IntRange(min=2), default=7, help="Images in a row, both ends included.")
 @out_option("edit.png", "A .png, .jpg or .webp file, or - for stdout.")
 @click.option("--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="Of stdout.")
+@scale_option
 @json_option
 @label_option
 @truncation_option
@@ -57,6 +59,7 @@ def edit(
     steps: int,
     out: str,
     form: str,
+    scale: int,
     as_json: bool,
     label_texts: tuple[str, ...],
     truncation: float,
@@ -77,7 +80,7 @@ def edit(
 
     if (direction is None) == (not every):
         raise UsageError("edit takes either --direction with a number or --all")
-    output = Output(out, form, as_json)
+    output = Output(out, form, as_json, scale=scale)
     output.check_still()
     with options.load() as generator:
         asked = read_labels(label_texts, generator.labels)

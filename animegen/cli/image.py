@@ -15,6 +15,7 @@ from animegen.cli.options import (
     label_option,
     model_options,
     out_option,
+    scale_option,
     truncation_option,
 )
 from animegen.cli.origin import PictureCommand
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Then move it along a direction of the model, such as 0:1.5; once for each.",
 )
-@click.option("--scale", type=click.IntRange(1, 64), default=1, help="A square of so many pixels for each of its own.")
+@scale_option
 @out_option("image.png", "A .png, .jpg or .webp file, or - for stdout.")
 @click.option("--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="Of stdout.")
 @json_option
@@ -72,11 +73,10 @@ def image(
     Example: animegen image --seed 42 --scale 8 --out large.png
              animegen image --seed 42 --toward 1234:0.25 --move 0:1.5 --out mine.png
     """
-    from animegen.images.stills import enlarge
     from animegen.labels import read_labels
     from animegen.points import read_moves, read_toward
 
-    output = Output(out, form, as_json)
+    output = Output(out, form, as_json, scale=scale)
     output.check_still()
     toward, moves = read_toward(toward_texts), read_moves(move_texts)
     with options.load() as generator:
@@ -93,4 +93,4 @@ def image(
             "device": generator.device,
             **label_facts(generator, asked),
         }
-    output.still(enlarge(made, scale), facts)
+    output.still(made, facts)

@@ -86,7 +86,7 @@ def interpolate(
         seed_a = seed_a or seed_b or (0,)
         seed_b = seed_b or seed_a
     ways = _ways(seed_a, seed_b, seeds, corners)
-    output = Output(out, form, as_json)
+    output = Output(out, form, as_json, scale=scale)
     if not output.moves:
         output.check_still()
     elif corners is not None:

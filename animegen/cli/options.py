@@ -246,11 +246,18 @@ def out_option(default: str, explanation: str) -> Callable[[Command], Command]:
     return click.option("--out", "-o", default=default, help=explanation)
 
 
+scale_option = click.option(
+    "--scale", type=click.IntRange(1, 64), default=1, help="A square of so many pixels for each of its own."
+)
+
+
 def motion_options(fps: float) -> Callable[[Command], Command]:
     """`--fps` and `--scale`."""
     return apply(
         click.option("--fps", type=Finite(0, min_open=True), default=fps, help="Frames a second of an animation."),
-        click.option("--scale", type=click.IntRange(1, 16), default=1, help="Enlarge an animation this many times."),
+        click.option(
+            "--scale", type=click.IntRange(1, 16), default=1, help="A square of so many pixels for each of its own."
+        ),
     )
 
 

@@ -30,6 +30,7 @@ class Output:
 
     Attributes:
         takes_folders: whether the command can store images one by one too, which advice then names.
+        scale: how many times stills are enlarged.
         metadata: what the picture says of itself, once `describe` was told.
     """
 
@@ -37,6 +38,7 @@ class Output:
     form: str
     as_json: bool
     takes_folders: bool = False
+    scale: int = 1
     metadata: dict[str, Any] | None = field(default=None, init=False)
     _began: float = field(default_factory=time.perf_counter)
 
@@ -81,7 +83,7 @@ class Output:
         from animegen.images.stills import check_grid
 
         try:
-            check_grid(n, columns, _shape(generator), self.path.suffix[1:], labels=labels)
+            check_grid(n, columns, _shape(generator), self.path.suffix[1:], labels=labels, scale=self.scale)
         except UsageError as error:
             hint = ", or for a folder/, a .zip or an .npz, which take any number" if self.takes_folders else ""
             raise UsageError(f"{error}{hint}") from error
@@ -107,8 +109,9 @@ class Output:
 
     def still(self, sheet: Images, facts: dict[str, Any]) -> None:
         """Write one picture."""
-        from animegen.images.stills import encode, save_image
+        from animegen.images.stills import encode, enlarge, save_image
 
+        sheet = enlarge(sheet, self.scale)
         if self.name == _STDOUT:
             write_stdout(encode(sheet, self.form, metadata=self.metadata))
             return
@@ -144,6 +147,7 @@ class Output:
         facts: dict[str, Any],
     ) -> int:
         """Make every missing image, with a bar; the first Ctrl-C finishes what is there. Returns the exit status."""
+        from animegen.images.stills import enlarge
         from animegen.progress import track
 
         made = 0
@@ -152,7 +156,8 @@ class Output:
             wanted = sink.missing(seeds)
             pairs = generator.pairs(wanted, labels=labels, truncation=truncation, batch_size=batch_size)
             began = time.perf_counter()
-            with closing(sink.write(pairs)) as written:
+            enlarged = ((seed, enlarge(image, self.scale)) for seed, image in pairs)
+            with closing(sink.write(enlarged)) as written:
                 for made, _ in enumerate(written, 1):
                     advance(note=f"{made / (time.perf_counter() - began):,.0f} images/s")
                     if stop.requested:

@@ -18,6 +18,7 @@ from animegen.cli.options import (
     label_option,
     model_options,
     out_option,
+    scale_option,
     truncation_option,
 )
 from animegen.cli.origin import PictureCommand
@@ -52,6 +53,7 @@ def _columns_and_rows(text: str) -> tuple[int, int]:
     "--grid", "grid_size", type=_columns_and_rows, metavar="CxR", help="Columns and rows of a grid, such as 8x4."
 )
 @click.option("--labels", is_flag=True, help="Write the seed under each image of a grid.")
+@scale_option
 @click.option("--force", is_flag=True, help="Overwrite pictures that a folder already holds.")
 @click.option("--skip-existing", is_flag=True, help="Keep what a folder or .zip already holds, and make the rest.")
 @json_option
@@ -69,6 +71,7 @@ def sample(
     form: str,
     grid_size: tuple[int, int] | None,
     labels: bool,
+    scale: int,
     force: bool,
     skip_existing: bool,
     as_json: bool,
@@ -84,7 +87,7 @@ def sample(
              animegen sample --n 10000 --out faces/
              animegen sample --model my-faces.onnx --label hair=blue --label eyes=green --out blue.png
     """
-    output = Output(out, form, as_json, takes_folders=True)
+    output = Output(out, form, as_json, takes_folders=True, scale=scale)
     cells = grid_size[0] * grid_size[1] if grid_size else None
     wanted = chosen_seeds(seeds, seed, n, cells or 64)
     if output.takes_many:

@@ -14,6 +14,7 @@ from animegen.cli.options import (
     label_option,
     model_options,
     out_option,
+    scale_option,
     truncation_option,
 )
 from animegen.cli.origin import PictureCommand
@@ -28,6 +29,7 @@ from animegen.cli.output import Output
 @click.option("--seeds", help="The columns' seeds, in place of --seed and --n, such as 3,14,15.")
 @out_option("sheet.png", "A .png, .jpg or .webp picture, or - for stdout.")
 @click.option("--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="Of stdout.")
+@scale_option
 @json_option
 @label_option
 @truncation_option
@@ -41,6 +43,7 @@ def sheet(
     seeds: str | None,
     out: str,
     form: str,
+    scale: int,
     as_json: bool,
     label_texts: tuple[str, ...],
     truncation: float,
@@ -53,7 +56,7 @@ def sheet(
              animegen sheet --model my-digits.onnx --rows digit --n 10
     """
     wanted = chosen_seeds(seeds, seed, n, 8 if columns is None else 1)
-    output = Output(out, form, as_json)
+    output = Output(out, form, as_json, scale=scale)
     output.check_still()
 
     from animegen.images.stills import table

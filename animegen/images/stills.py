@@ -67,15 +67,23 @@ def grid_shape(
 
 
 def check_grid(
-    n: int, columns: int | None, image_shape: tuple[int, int, int], form: str = "PNG", *, labels: bool = False
+    n: int,
+    columns: int | None,
+    image_shape: tuple[int, int, int],
+    form: str = "PNG",
+    *,
+    labels: bool = False,
+    scale: int = 1,
 ) -> None:
-    """Refuse a grid of `n` images [H, W, C] that the format can't hold, before any of them is made.
+    """Refuse a grid of `n` images [H, W, C], enlarged, that the format can't hold, before any of them is made.
 
     Raises:
-        UsageError: as `grid_shape` and `encode`.
+        UsageError: as `grid_shape`, `enlarge` and `encode`.
     """
-    height, width, _ = grid_shape(n, columns, image_shape, labels=labels)
-    still_format(_as_path(form)).check_side(height, width, f"the grid of {n:,} images", "ask for fewer images")
+    height, width, channels = grid_shape(n, columns, image_shape, labels=labels)
+    _check_enlarged(height, width, channels, scale)
+    what = f"the grid of {n:,} images"
+    still_format(_as_path(form)).check_side(height * scale, width * scale, what, "ask for fewer images")
 
 
 def grid(images: Images, columns: int | None = None, labels: Sequence[object] | None = None) -> Images:
@@ -157,13 +165,17 @@ def enlarge(image: Images, scale: int) -> Images:
     """
     _check_pixels(image, "[H, W, 1, 3 or 4]")
     scale = whole_number("scale", scale)
-    if image.size * scale**2 > LARGEST_PICTURE:
-        height, width, _ = image.shape
+    height, width, channels = image.shape
+    _check_enlarged(height, width, channels, scale)
+    return image if scale == 1 else image.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _check_enlarged(height: int, width: int, channels: int, scale: int) -> None:
+    if height * width * channels * scale**2 > LARGEST_PICTURE:
         raise UsageError(
             f"the picture at {scale}× is {width * scale:,}×{height * scale:,} pixels and must take at most "
             f"{LARGEST_PICTURE // 2**20} MiB: make it smaller"
         )
-    return image if scale == 1 else image.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def to_pillow(image: Images) -> Image.Image:

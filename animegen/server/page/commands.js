@@ -4,11 +4,11 @@ import { short } from "./points.js";
 import { jobRoute } from "./routes.js";
 import { writeSeeds } from "./seeds.js";
 
-/** [{name, code, note}] of a job, as save.js describes it. */
+/** [{name, code}] of a job, as save.js describes it. */
 export function commands(engine, model, job, file) {
   const found = [];
-  const command = commandLine(model, job, file);
-  if (command) found.push({ name: "Command", ...command });
+  const code = commandLine(model, job, file);
+  if (code) found.push({ name: "Command", code });
   if (engine.address) found.push({ name: "curl", code: `curl -fo ${quoted(file)} '${new URL(jobRoute(model, job), engine.address)}'` });
   return [...found, { name: "Python", code: python(model, job, file) }];
 }
@@ -26,28 +26,27 @@ function commandLine(model, job, file) {
   for (const [group, label] of Object.entries(job.labels)) all.push("--label", `${group}=${label}`);
   const line = (...words) => ["animegen", ...words, ...all, "--out", file].map(quoted).join(" ");
   const scale = job.scale === 1 ? [] : ["--scale", job.scale];
-  const note = job.scale === 1 ? undefined : "At 1×: this command doesn’t enlarge.";
   if (job.kind === "image") {
     const { seed, toward, mode, moves: lengths } = job.point;
     const words = toward.flatMap(([other, share]) => ["--toward", `${other}:${short(share)}`]);
     if (toward.length && mode === "lerp") words.push("--mode", "lerp");
     for (const [direction, length] of Object.entries(lengths)) if (length) words.push("--move", `${direction}:${short(length)}`);
-    return { code: line("image", "--seed", seed, ...words, ...scale) };
+    return line("image", "--seed", seed, ...words, ...scale);
   }
   if (job.kind === "grid") {
     const rows = Math.ceil(job.seeds.length / job.columns);
-    return { note, code: line("sample", "--seeds", writeSeeds(job.seeds), "--grid", `${job.columns}x${rows}`, ...(job.captions ? ["--labels"] : [])) };
+    return line("sample", "--seeds", writeSeeds(job.seeds), "--grid", `${job.columns}x${rows}`, ...(job.captions ? ["--labels"] : []), ...scale);
   }
   if (job.kind === "strip") {
     if (job.point.toward.length) return null; // edit takes a seed
     const which = job.direction === null ? ["--all"] : ["--direction", job.direction];
-    return { note, code: line("edit", "--seed", job.point.seed, ...which, "--range", job.range.join(":"), "--steps", job.steps) };
+    return line("edit", "--seed", job.point.seed, ...which, "--range", job.range.join(":"), "--steps", job.steps, ...scale);
   }
   if (job.kind === "morph") {
     const words = ["interpolate", "--seed-a", job.a, "--seed-b", job.b, "--steps", job.steps, "--mode", job.mode];
-    return moves(job.form) ? { code: line(...words, "--fps", short(job.fps), ...scale) } : { note, code: line(...words) };
+    return line(...words, ...(moves(job.form) ? ["--fps", short(job.fps)] : []), ...scale);
   }
-  return { code: line("walk", "--seeds", writeSeeds(job.seeds), "--frames", job.frames, "--fps", short(job.fps), ...scale) };
+  return line("walk", "--seeds", writeSeeds(job.seeds), "--frames", job.frames, "--fps", short(job.fps), ...scale);
 }
 
 const literal = (value) => JSON.stringify(value);

@@ -164,18 +164,14 @@ export class Save {
     const all = commands(this.page.engine, this.page.model(), job, name);
     if (!all.some((each) => each.name === this.#tab)) this.#tab = all[0].name;
     const code = el("code", {});
-    const note = el("p", { class: "quiet" });
     const show = (tab) => {
       this.#tab = tab;
-      const chosen = all.find((each) => each.name === tab);
-      code.textContent = chosen.code;
-      note.textContent = chosen.note ?? "";
+      code.textContent = all.find((each) => each.name === tab).code;
     };
     show(this.#tab);
     this.same.replaceChildren(
       el("div", { class: "bar" }, segments("", "same", all.map((each) => [each.name, each.name]), this.#tab, show), button("Copy", () => copy(code.textContent, this.#tab), { icon: "copy", class: "row" })),
       el("pre", { tabIndex: 0, role: "group", "aria-label": "The same as" }, code),
-      note,
     );
   }
 
