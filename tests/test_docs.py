@@ -6,10 +6,12 @@ import doctest
 import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from conftest import ROOT, picture_zip, write_celeba, write_mnist
@@ -74,6 +76,26 @@ def test_commands_run_in_order(page: str, tmp_path: Path) -> None:
         with Image.open(tmp_path / name) as picture:
             assert picture.format in {still.name for still in STILLS.values()}
             assert np.asarray(picture).std() > 5
+
+
+# What takes hours or another machine stands in blocks of text.
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "text")])
+def test_commands_that_take_too_long_are_ones_that_the_programs_know(page: str) -> None:
+    forge = pytest.importorskip("train.cli").main
+    from train.report.recipes import Comparison, Recipe
+
+    for block in blocks(page, "text"):
+        for line in block.replace("\\\n", "").splitlines():
+            start, group = ("python -m train ", forge) if line.startswith("python") else ("animegen ", main)
+            if not line.startswith(start):
+                continue
+            name, *arguments = shlex.split(line.removeprefix(start))
+            while isinstance(command := group.commands[name], click.Group):
+                group, (name, *arguments) = command, arguments
+            context = command.make_context(name, arguments)  # a wrong option is a UsageError
+            if name == "compare":
+                recipes = tuple(map(Recipe.parse, context.params["presets"].split(",")))
+                Comparison(recipes, settings=context.params["settings"])  # a recipe that doesn't fit is a ConfigError
 
 
 # test_embedding runs the programs of docs/embedding.md.
