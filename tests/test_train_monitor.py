@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from conftest import TINY, Run, assert_error
 
 pytest.importorskip("torch")
 
-from animegen import Generator, fid, measure
+from animegen import Extractor, Generator, fid, measure
 from train.data import DatasetGroup
 from train.networks import GeneratorNetwork
 from train.run import checkpoint
@@ -56,6 +56,34 @@ def test_a_run_has_its_best_generator_beside_the_last(
     assert checkpoint.read_card(run / checkpoint.NAME).step == 6
     # The file holds the very generator that was measured.
     assert score(Monitor.open(reference, count=30), generator)["fid"] == pytest.approx(measured[1]["fid"])
+
+
+def test_it_measures_on_the_threads_of_the_training(
+    train: Run, tiny_data: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, load = [], Extractor.load.__func__  # type: ignore[attr-defined]
+
+    def noted(cls: type[Extractor], /, which: str, **options: Any) -> Extractor:
+        threads.append(options["threads"])
+        return cast("Extractor", load(cls, which, **options))
+
+    monkeypatch.setattr(Extractor, "load", classmethod(noted))
+    arguments = [*TINY, *CPU, "--data", tiny_data, "--out", tmp_path / "run", "--steps", 1]
+    assert train("fit", *arguments, "--reference", reference, "--fid-images", 30).returncode == 0
+    assert threads == [1]
+
+
+def test_an_export_against_a_mean_and_a_covariance_alone(
+    train: Run, tiny_run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    bare, path = tmp_path / "bare.npz", tmp_path / "tiny.onnx"
+    measure(tiny_data, "anime", device="cpu", threads=1, sample=0).save(bare)
+    done = train("export", tiny_run, "--out", path, "--reference", bare, "--fid-images", 40)
+    assert done.returncode == 0, done.stderr.decode()
+    with Generator.load(path, device="cpu") as loaded:
+        quality = loaded.card.quality
+    assert "recall" not in quality
+    assert done.stderr.decode().rstrip().endswith(f"FID {quality['fid']} (anime, 40 images)")
 
 
 def test_an_export_can_put_its_measured_quality_on_its_card(

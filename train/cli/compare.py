@@ -60,7 +60,7 @@ def compare(
 
     options.use_threads(threads)
     place = Place(*options.choose(device, precision))
-    monitor = options.monitor_of(reference, fid_images)
+    monitor = options.monitor_of(reference, fid_images, threads)
     with stop_on_signals() as stop, options.figures_shown():
         ending = compare_recipes(comparison, data, out, place=place, monitor=monitor, stop=lambda: stop.requested)
     if ending == "interrupted":

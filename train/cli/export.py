@@ -69,4 +69,5 @@ def export(
         f"rounding, {parity['max_grey_levels']} after it, on {parity['share_differing']:.2%} of the values"
     )
     if quality:
-        say(f"FID {quality['fid']} ({quality['extractor']}, {quality['images']} images), recall {quality['recall']}")
+        recall = f", recall {quality['recall']}" if "recall" in quality else ""  # a reference may hold no features
+        say(f"FID {quality['fid']} ({quality['extractor']}, {quality['images']} images){recall}")

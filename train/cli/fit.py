@@ -95,7 +95,7 @@ def fit(
         rollbacks=rollbacks,
         tensorboard=tensorboard,
     )
-    monitor = options.monitor_of(reference, fid_images)
+    monitor = options.monitor_of(reference, fid_images, threads)
     if resume or config is None:
         session = resume_run(run, data, config, place=place, limits=limits, monitor=monitor)
     else:

@@ -58,15 +58,15 @@ def choose(device: Device, precision: Precision) -> tuple[torch.device, Literal[
     return where, choose_precision(precision, where)
 
 
-def monitor_of(reference: Path | None, count: int) -> Monitor | None:
-    """The monitor that `--reference` and `--fid-images` ask for, if they do.
+def monitor_of(reference: Path | None, count: int, threads: int | None = None) -> Monitor | None:
+    """The monitor that `--reference` and `--fid-images` ask for, if they do, on the threads of the training.
 
     Raises:
         DataError, ModelError: as `Monitor.open`.
     """
     from train.run.monitor import Monitor
 
-    return Monitor.open(reference, count=count) if reference is not None else None
+    return Monitor.open(reference, count=count, threads=threads) if reference is not None else None
 
 
 @contextmanager

@@ -26,15 +26,16 @@ class Monitor:
     count: int  # images of a measurement
 
     @classmethod
-    def open(cls, reference: Path, *, count: int) -> Monitor:
-        """Read the statistics and load their extractor.
+    def open(cls, reference: Path, *, count: int, threads: int | None = None) -> Monitor:
+        """Read the statistics and load their extractor, on so many CPU threads or on all.
 
         Raises:
             DataError: no statistics.
             ModelError: their extractor isn't here.
         """
         statistics = Reference.load(reference)
-        return cls(statistics, Extractor.load(statistics.protocol.extractor, device="cpu"), count)
+        extractor = Extractor.load(statistics.protocol.extractor, device="cpu", threads=threads)
+        return cls(statistics, extractor, count)
 
     def check_size(self, size: int) -> None:
         """Refuse, before hours of training, images that can't be compared with the reference.
