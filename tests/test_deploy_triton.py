@@ -13,7 +13,7 @@ import pytest
 from conftest import GROUPS, Run, assert_error, conditional_graph, tiny_card, tiny_graph, write_model
 from onnx import TensorProto, helper
 
-from animegen import ModelError, Overrides, UsageError
+from animegen import Generator, ModelError, Overrides, UsageError
 from animegen.deploy import triton
 from animegen.files import sha256
 from animegen.labels import LabelGroup
@@ -94,8 +94,11 @@ def test_shipped_models(name: str, parse: Any, animegen: Run, tmp_path: Path) ->
     config = parse(folder)
     assert sha256(folder / "1" / "model.onnx") == config.parameters["animegen.sha256"].string_value
     assert sha256(folder / "1" / "model.onnx") == sha256(shipped_models()[name])
-    assert ports(config.output) == {"images": [3, 64, 64]}
-    assert ports(config.input)["z"] == [128]
+    with Generator.load(name, device="cpu") as generator:
+        card = generator.card
+    assert ports(config.output) == {"images": list(card.image_shape)}
+    classes = sum(len(group.classes) for group in card.labels)
+    assert ports(config.input) == {"z": [card.z_dim]} | ({"labels": [classes]} if classes else {})
     assert config.max_batch_size == 128
     assert list(config.dynamic_batching.preferred_batch_size) == [8, 32, 128]
     assert [sample.batch_size for sample in config.model_warmup] == [1, 8, 32, 128]

@@ -63,6 +63,7 @@ def test_the_wheel_holds_the_package_and_the_models(wheel: Path) -> None:
     assert {f"animegen/{name}" for name in shipped_models()} <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"animegen"}  # no train/, no tests/
     assert not [name for name in names if "__pycache__" in name]
+    assert wheel.stat().st_size < 40e6
 
 
 def test_the_wheel_names_both_licences_and_only_the_extras_of_users(wheel: Path) -> None:
@@ -70,7 +71,7 @@ def test_the_wheel_names_both_licences_and_only_the_extras_of_users(wheel: Path)
     with zipfile.ZipFile(wheel) as archive:
         metadata: Message = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
         texts = {name: archive.read(f"{folder}/licenses/{name}") for name in LICENCES}
-    assert metadata["License-Expression"] == "MIT AND LicenseRef-animegen-models AND Apache-2.0"
+    assert metadata["License-Expression"] == "MIT AND LicenseRef-animegen-models AND Apache-2.0 AND CC-BY-SA-3.0"
     assert metadata.get_all("License-File") == LICENCES
     assert texts == {name: (ROOT / name).read_bytes() for name in LICENCES}
     assert b"LicenseRef-animegen-models" in texts["models/LICENSE"]

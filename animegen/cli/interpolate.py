@@ -78,7 +78,7 @@ def interpolate(
     Example: animegen interpolate --seed-a 1 --seed-b 2 --steps 8 --out row.png
              animegen interpolate --seeds 1,2,5 --steps 24 --out way.webp
              animegen interpolate --corners 1,2,3,4 --steps 6 --out sheet.png
-             animegen interpolate --model my-faces.onnx --seed-a 3 --label-a hair=blonde --label-b hair=blue
+             animegen interpolate --model mnist-28 --seed-a 3 --label-a class=3 --label-b class=8 --out row.png
     """
     if label_a or label_b:
         if seeds is not None or corners is not None:

@@ -85,7 +85,7 @@ def sample(
     Example: animegen sample --n 64 --seed 0 --out grid.png
              animegen sample --seeds 0-31,77 --grid 11x3 --labels --out grid.png
              animegen sample --n 10000 --out faces/
-             animegen sample --model my-faces.onnx --label hair=blue --label eyes=green --out blue.png
+             animegen sample --model mnist-28 --label class=7 --n 16 --scale 4 --out sevens.png
     """
     output = Output(out, form, as_json, takes_folders=True, scale=scale)
     cells = grid_size[0] * grid_size[1] if grid_size else None

@@ -52,8 +52,8 @@ def sheet(
     """Make the table of one face in all classes of two groups of labels, or of several faces in those of one.
 
     \b
-    Example: animegen sheet --model my-faces.onnx --rows hair --columns eyes --seed 3 --out sheet.png
-             animegen sheet --model my-digits.onnx --rows digit --n 10
+    Example: animegen sheet --model mnist-28 --rows class --n 10 --out digits.png
+             animegen sheet --model my-faces.onnx --rows hair --columns eyes --seed 3 --out sheet.png
     """
     wanted = chosen_seeds(seeds, seed, n, 8 if columns is None else 1)
     output = Output(out, form, as_json, scale=scale)
