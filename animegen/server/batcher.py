@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -130,7 +131,8 @@ class Batcher:
         self._queues: dict[int, deque[_Entry]] = {}  # of each generator
         self._enter = enter
         self._runs = self._waking = False
-        self._work = threading.Condition()  # over the queues and the counts of their entries
+        self._lock = threading.Lock()  # over the queues and the counts of their entries
+        self._asleep: list[SimpleQueue[None]] = []  # what wakes each lane that sleeps, the last to fall asleep last
         self._ends: list[asyncio.Future[None]] = []  # of the lanes
 
     def start(self) -> None:
@@ -143,9 +145,9 @@ class Batcher:
 
     async def stop(self) -> None:
         """End the lanes after the batches that they are at; what still waits is answered by 503."""
-        with self._work:
+        with self._lock:
             self._runs = False
-            self._work.notify_all()
+        self._wake(self.lanes)
         await asyncio.gather(*self._ends)
         for entries in self._queues.values():
             for entry in entries:
@@ -166,47 +168,54 @@ class Batcher:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Done[T]] = loop.create_future()
         entry = _Entry(job, future)
-        with self._work:
+        with self._lock:
             self._queues.setdefault(id(job.generator), deque()).append(entry)
             self.waiting += job.size
         if not self._waking:
             self._waking = True
-            loop.call_soon(self._wake)
+            loop.call_soon(self._tell_lanes)
         future.add_done_callback(lambda _: self._forget(entry))
         return future
 
-    def _wake(self) -> None:
-        """Tell idle lanes of all that came in one turn of the event loop, so that it is one batch and not several."""
+    def _tell_lanes(self) -> None:
+        """Wake idle lanes for all that came in one turn of the event loop, so that it is one batch and not several."""
         self._waking = False
-        with self._work:
-            self._work.notify(min(self.waiting, self.lanes))
+        self._wake(self.waiting)
+
+    def _wake(self, most: int) -> None:
+        """Wake so many lanes at most. The last to fall asleep comes first: its core still has the weights at hand."""
+        with self._lock:
+            woken = [self._asleep.pop() for _ in range(min(most, len(self._asleep)))]
+        for lane in woken:
+            lane.put(None)
 
     def _forget(self, entry: _Entry) -> None:
         """Nobody waits any more for what no lane has taken of it."""
-        with self._work:
+        with self._lock:
             self.waiting -= entry.job.size - entry.taken
             entry.taken = entry.job.size
 
     def _lane(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a lane's thread, which takes its batches itself: between two of them it waits for nobody."""
-        while batch := self._next():
+        wakes: SimpleQueue[None] = SimpleQueue()
+        while batch := self._next(wakes):
             loop.call_soon_threadsafe(_tell, self._run(batch))
 
-    def _next(self) -> list[Piece]:
+    def _next(self, wakes: SimpleQueue[None]) -> list[Piece]:
         """The next batch, once there is one; none once the lanes are to end."""
-        with self._work:
+        with self._lock:
             self.idle += 1
-            try:
-                while self._runs:
-                    if self.wait and 0 < self.waiting < self.batch:
-                        self._work.wait_for(lambda: not self._runs or self.waiting >= self.batch, self.wait)
-                    if self._runs and (batch := self._take(min(self.batch, -(-self.waiting // self.idle)))):
-                        return batch
-                    if self._runs:
-                        self._work.wait()
-                return []
-            finally:
-                self.idle -= 1
+        while True:
+            with self._lock:
+                ends = not self._runs
+                batch = [] if ends else self._take(min(self.batch, -(-self.waiting // self.idle)))
+                if batch or ends:
+                    self.idle -= 1
+                    return batch
+                self._asleep.append(wakes)
+            wakes.get()
+            if self.wait and self.waiting < self.batch:
+                time.sleep(self.wait)
 
     def _take(self, room: int) -> list[Piece]:
         """The next batch, of at most `room` images and all of one model.
