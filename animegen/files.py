@@ -16,7 +16,7 @@ import stat
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -103,12 +103,11 @@ def make_folder(path: Path, *, parents: bool = False) -> None:
 
 
 @contextmanager
-def replacing(target: Path, *, flush: bool = True) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
     """Yield the path of a new, empty file beside `target`; on a clean exit it takes the target's place.
 
     On any error the new file is removed and the target stays as it was. The rename is atomic on one
     file system, and the data is flushed to the disk before it, so a power cut leaves the old or the new.
-    Without `flush` that holds for a crash of the process only: for files that are cheap to make again.
 
     Raises:
         OutputError: the folder is missing or unwritable, or the disk is full.
@@ -122,9 +121,8 @@ def replacing(target: Path, *, flush: bool = True) -> Iterator[Path]:
             temporary.touch(exist_ok=False)
             lock = _locked(temporary, os.O_RDWR)
             yield temporary
-            if flush:
-                with temporary.open("rb+") as written:
-                    os.fsync(written.fileno())
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
             temporary.replace(target)
         finally:
             with suppress(OSError):  # where nothing can be written nothing can be removed: the first error is the one
@@ -150,6 +148,35 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             _let_go(lock)
+
+
+@contextmanager
+def many_files(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
+    """Yield a function that writes the file of a name in `folder`, which others see whole or not at all.
+
+    For many small files that are cheap to make again: one part, a folder, serves all of them, and nothing is flushed to
+    the disk, which takes a quarter of the time.
+
+    Raises:
+        OutputError: the folder is missing or unwritable. Of the function: the file can't be written.
+    """
+    with _in_one_line(folder, "written"):
+        part, lock = _beside(folder / "files"), None
+        part.mkdir()
+    try:
+        lock = _locked(part, os.O_RDONLY)
+        new = part / "new"
+
+        def write(name: str, data: bytes) -> None:
+            target = folder / name
+            with _in_one_line(target, "written"):
+                new.write_bytes(data)
+                new.replace(target)
+
+        yield write
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        _let_go(lock)
 
 
 def clear(folder: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from conftest import COMMAND
 
 from animegen import DataError, OutputError
-from animegen.files import clear, make_folder, read_npz, replacing, replacing_folder, write_npz
+from animegen.files import clear, make_folder, many_files, read_npz, replacing, replacing_folder, write_npz
 
 
 def test_the_new_file_takes_the_old_one_s_place(tmp_path: Path) -> None:
@@ -27,6 +27,26 @@ def test_the_new_file_takes_the_old_one_s_place(tmp_path: Path) -> None:
         assert target.read_text() == "old"
     assert target.read_text() == "new"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_many_files_are_whole_and_leave_nothing_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "taken").mkdir()
+    with many_files(tmp_path) as write:
+        write("a", b"new")
+        (part,) = (path for path in tmp_path.iterdir() if path.name.endswith(".part"))
+        write("b", b"")
+        with pytest.raises(OutputError, match=f"{tmp_path / 'taken'} can't be written: "):
+            write("taken", b"more")
+        clear(tmp_path)
+        assert part.is_dir()  # it is locked
+        write("c", b"after an error")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == {
+        "a": b"new", "b": b"", "c": b"after an error",
+    }  # fmt: skip
+    assert not part.exists()
+    with pytest.raises(OutputError, match="gone can't be written"), many_files(tmp_path / "gone"):
+        pass
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
