@@ -14,7 +14,7 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
-from animegen import UsageError
+from animegen import UsageError, measure
 from train.errors import ConfigError
 from train.report.recipes import Comparison, Recipe
 from train.run import checkpoint
@@ -91,6 +91,17 @@ def test_a_comparison_against_a_reference(train: Run, animegen: Run, tiny_data: 
     again = train("compare", *arguments, "--reference", reference, "--fid-images", 20)
     assert again.returncode == 0
     assert "FID" not in again.stderr.decode()  # measured once
+
+
+def test_a_comparison_against_a_mean_and_a_covariance_alone(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+    bare, out = tmp_path / "bare.npz", tmp_path / "compared"
+    measure(tiny_data, "anime", device="cpu", threads=1, sample=0).save(bare)
+    arguments = ["--presets", "wgan-gp-64", *SMALL, "--data", tiny_data, "--out", out, "--steps", 1, "--seeds", 1]
+    done = train("compare", *arguments, "--reference", bare, "--fid-images", 20)
+    assert done.returncode == 0, done.stderr.decode()
+    head, _, row, *_ = (out / "table.md").read_text().splitlines()
+    assert head.endswith("| minutes | FID |")
+    assert float(row.split("|")[-2]) > 0
 
 
 def test_runs_are_measured_at_the_same_numbers_of_images(

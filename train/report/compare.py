@@ -103,15 +103,19 @@ def _result(recipe: Recipe, folder: Path, monitor: Monitor | None, place: Place)
         score = {**terms, **_score(_generator(folder, place), card, monitor)}
         with replacing(file) as temporary:
             temporary.write_text(json.dumps(score), encoding="utf-8")
-        logger.info(f"{folder.name}: FID {score['fid']:.4g}, KID {score['kid']:.3g}")
+        kid = f", KID {score['kid']:.3g}" if "kid" in score else ""
+        logger.info(f"{folder.name}: FID {score['fid']:.4g}{kid}")
     return Result(recipe, folder, card, score)
 
 
 def _score(generator: GeneratorNetwork, card: checkpoint.CheckpointCard, monitor: Monitor) -> dict[str, float]:
     real, fake = monitor.reference, monitor.measure(generator, card.labels)
+    distance = {"fid": real.distance(fake)}
+    if not len(real.sample):  # statistics may hold a mean and a covariance alone
+        return distance
     neighbours = manifold(real.sample[:_PAIRS], fake.sample[:_PAIRS])
     return {
-        "fid": real.distance(fake),
+        **distance,
         "kid": kernel_distance(real.sample, fake.sample).value,
         "precision": neighbours.precision,
         "recall": neighbours.recall,
@@ -120,8 +124,8 @@ def _score(generator: GeneratorNetwork, card: checkpoint.CheckpointCard, monitor
 
 def table(comparison: Comparison, results: Sequence[Result], monitor: Monitor | None) -> str:
     """The results as Markdown: for each recipe the mean over its seeds ± their standard deviation."""
-    measures = _MEASURES if monitor is not None else {}
-    head = ["recipe", "steps", "images seen", "minutes", *measures.values()]
+    measures = [key for key in _MEASURES if key in results[0].score]
+    head = ["recipe", "steps", "images seen", "minutes", *(_MEASURES[key] for key in measures)]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for recipe in comparison.recipes:
         runs = [result for result in results if result.recipe == recipe]
