@@ -91,7 +91,7 @@ def test_faces_are_there_at_once_with_their_seeds(visits: Visits, pixels64: Gene
         assert page.get_by_alt_text(f"face of seed {seed}", exact=True).count() == 1
         assert page.locator(f"{tile(seed)} .seed").inner_text() == str(seed)
     assert re.search(r"On the server, CPU", page.locator("#where").inner_text())
-    assert re.search(r"[\d.]+ ms a face", page.locator("#speed").inner_text())
+    assert re.search(r"[\d.]+ ms each", page.locator("#speed").inner_text())
     assert "Research and personal use only" in page.locator("#licence").inner_text()
     side = page.locator(f"{tile(0)} .picture").bounding_box()
     assert side is not None

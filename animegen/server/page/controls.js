@@ -52,7 +52,7 @@ export class Controls {
     if (performance.now() - this.#told < 400 && this.#told) return;
     this.#told = performance.now();
     const middle = [...this.#speeds].sort((a, b) => a - b)[Math.floor(this.#speeds.length / 2)];
-    byId("speed").textContent = `${middle < 10 ? middle.toFixed(1) : Math.round(middle)} ms a ${this.page.word()}`;
+    byId("speed").textContent = `${middle < 10 ? middle.toFixed(1) : Math.round(middle)} ms each`;
   }
 
   #show(state) {
