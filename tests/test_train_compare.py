@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import ROOT, TINY, Run, assert_error
+from conftest import ROOT, TINY, Run, assert_error, write_mnist
 from PIL import Image
 
 pytest.importorskip("torch")
@@ -102,6 +103,22 @@ def test_a_comparison_against_a_mean_and_a_covariance_alone(train: Run, tiny_dat
     head, _, row, *_ = (out / "table.md").read_text().splitlines()
     assert head.endswith("| minutes | FID |")
     assert float(row.split("|")[-2]) > 0
+
+
+def test_grey_images_are_drawn_grey(train: Run, tmp_path: Path) -> None:
+    write_mnist(tmp_path / "downloads", 12)
+    data, out = tmp_path / "digits", tmp_path / "compared"
+    source = f"mnist:{tmp_path / 'downloads'}"
+    assert train("prepare", source, "--size", 28, "--out", data).returncode == 0
+    small = ["--set", "batch_size=4", "--set", "generator.width=4", "--set", "critic.width=4"]
+    done = train(
+        "compare", "--presets", "wgan-gp-mnist28", *small, "--data", data, "--out", out, "--steps", 1, "--seeds", 1
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    with Image.open(out / "grids.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert (pixels == pixels[..., :1]).all()
+    assert pixels.std() > 5
 
 
 def test_runs_are_measured_at_the_same_numbers_of_images(

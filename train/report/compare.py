@@ -164,7 +164,7 @@ def _draw_grids(results: Sequence[Result], out: Path, place: Place) -> None:
     figure = Figure(figsize=(10, 1.75 * len(results)), layout="constrained")
     for axes, result in zip(np.atleast_1d(figure.subplots(len(results), 1)), results, strict=True):
         images = np.concatenate(list(generated(_generator(result.folder, place), _SHOWN, result.card.labels)))
-        axes.imshow(stills.grid(images, _ACROSS), interpolation="nearest")
+        axes.imshow(stills.to_pillow(stills.grid(images, _ACROSS)).convert("RGB"), interpolation="nearest")
         axes.set_axis_off()
         fid = f", FID {result.score['fid']:.4g}" if result.score else ""
         axes.set_title(f"{result.recipe.label}: {result.card.images_seen:,} images seen{fid}", fontsize=9, loc="left")
