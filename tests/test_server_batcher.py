@@ -246,6 +246,7 @@ def test_stopping_answers_who_waits(slow: Slow) -> None:
         await slow.has_begun()
         waiting = batcher.submit(slow.job(1))
         stopping = asyncio.create_task(batcher.stop())
+        await asyncio.sleep(0)  # it has begun: a lane that ends its batch later takes no other
         slow.go.release(99)
         await stopping
         with pytest.raises(Busy, match="stopping"):
