@@ -351,6 +351,16 @@ def test_what_is_kept_stays_and_travels_as_a_list(visits: Visits) -> None:
     assert page.get_by_role("heading", name="77").is_visible()
 
 
+def test_what_is_seen_joins_an_open_shelf(visits: Visits) -> None:
+    page = visits.visit("#explore&seed=9")
+    page.evaluate("animegen.shelf.open()")
+    shelf = page.get_by_role("dialog", name="Shelf")
+    shelf.get_by_label("Seen this visit").check()
+    page.evaluate("location.hash = '#explore&seed=12'")
+    shelf.get_by_title("face of seed 12").wait_for()  # as soon as it was looked at for long enough
+    assert shelf.get_by_label("Seeds list").input_value().startswith("12")
+
+
 def test_a_file_of_seeds_is_opened(visits: Visits, tmp_path: Path) -> None:
     (tmp_path / "seeds.txt").write_text("5-6\n#explore&seed=9&toward=4:0.25\n")
     page = visits.visit()
@@ -428,12 +438,13 @@ def test_a_busy_server_is_given_its_time(visits: Visits) -> None:
     waits = ["60"]  # of all that is asked for at once; then one face at a time tries
 
     def busy(route: Route) -> None:
-        if waits:
-            route.fulfill(status=503, headers={"Retry-After": waits[0]}, json={"detail": "too much at once"})
-            if waits[0] == "1":
-                waits.clear()
-        else:
+        wait = waits[0] if waits else None
+        if wait == "1":
+            waits.clear()  # before the answer, during which the next request comes
+        if wait is None:
             route.continue_()
+        else:
+            route.fulfill(status=503, headers={"Retry-After": wait}, json={"detail": "too much at once"})
 
     page.wait_for_load_state("networkidle")
     page.route("**/v1/images/**", busy)

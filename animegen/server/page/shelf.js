@@ -50,6 +50,7 @@ export class Shelf {
   seen(point) {
     const name = key(point);
     this.#seen = [{ ...point, model: this.page.model().name }, ...this.#seen.filter((each) => key(each) !== name)].slice(0, MOST_SEEN);
+    if (byId("shelf").open && this.shown === "seen") this.#fill();
   }
 
   #keep(points) {
