@@ -90,6 +90,18 @@ def test_an_animation_in_memory_is_that_of_a_file(suffix: str, tmp_path: Path) -
     assert encode_animation(frames(5), suffix[1:], fps=10) == (tmp_path / f"a{suffix}").read_bytes()
 
 
+def test_an_mp4_is_the_same_each_time() -> None:
+    pytest.importorskip("av")
+    coarse = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    stops = [np.asarray(Image.fromarray(one).resize((64, 64)), np.float32) for one in coarse]
+    moving = [((1 - t) * a + t * b).astype(np.uint8) for a, b in itertools.pairwise(stops) for t in (0, 0.3, 0.6)]
+    found, held = set(), []
+    for turn in range(12):
+        held.append(bytearray(30_000 * turn))  # so that memory lies elsewhere
+        found.add(encode_animation(moving, "mp4"))
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("size", [(16, 16), (15, 17)])
 def test_mp4(size: tuple[int, int], tmp_path: Path) -> None:
     av = pytest.importorskip("av")

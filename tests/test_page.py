@@ -118,6 +118,12 @@ def test_the_wall_is_endless_and_small(visits: Visits) -> None:
     assert seeds[0] <= seen["first"] <= seen["last"] <= seeds[-1]
 
 
+def test_space_explores(visits: Visits) -> None:
+    page = visits.visit("#wall&at=40")
+    page.keyboard.press("Space")
+    assert (state(page)["view"], state(page)["seed"]) == ("explore", 40)
+
+
 def test_the_keyboard_walks_jumps_and_pins(visits: Visits) -> None:
     page = visits.visit()
     columns = page.evaluate("animegen.wall.seen().columns")
@@ -458,10 +464,15 @@ def test_a_busy_server_is_given_its_time(visits: Visits) -> None:
 
 
 def test_a_server_that_wants_a_token_is_given_it(browser: Browser, models: dict[str, Generator]) -> None:
-    word = "open-sesame"
+    word = "open;%41,sesame"
     with served(models, token=word) as address:
         these = Visits(browser, address)
         page = these.visit(wait=False)
+        notice = page.locator("#notice")
+        notice.get_by_text("This server asks for its token").wait_for()
+        page.get_by_label("Token").fill("another-word")
+        page.get_by_role("button", name="Go on").click()
+        notice.get_by_text("That is not this server’s token").wait_for()
         page.get_by_label("Token").fill(word)
         page.get_by_role("button", name="Go on").click()
         page.locator(f"{tile(0)} {SHOWN}").wait_for()

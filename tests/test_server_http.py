@@ -84,9 +84,11 @@ def test_an_etag_names_the_model_and_the_encoder(
     with Generator.load(tiny_model, device="cpu") as tiny, TestClient(create_app(tiny)) as other:
         here, there = (one.get("/v1/images/5.png").headers["etag"] for one in (client, other))
     assert here != there
-    monkeypatch.setattr("animegen.server.answers.stamp", lambda: "another encoder")
-    with TestClient(create_app(service_of(client).models.default.generator)) as newer:
-        assert newer.get("/v1/images/5.png").headers["etag"] != here
+    for name, other_word in (("answers.stamp", "another encoder"), ("models.processor", "another CPU")):
+        with monkeypatch.context() as changed:
+            changed.setattr(f"animegen.server.{name}", lambda word=other_word: word)
+            with TestClient(create_app(service_of(client).models.default.generator)) as newer:
+                assert newer.get("/v1/images/5.png").headers["etag"] != here
 
 
 def test_only_an_address_that_names_the_model_file_is_for_ever(client: TestClient, faces: Generator) -> None:
@@ -178,7 +180,9 @@ def test_a_body_that_is_no_json_or_another(client: TestClient) -> None:
         answer = client.post("/v1/sample", content=body, headers={"Content-Type": "application/json"})
         assert_problem(answer, answer.status_code)
         assert answer.status_code in {400, 422}
-    assert_problem(client.post("/v1/sample", content=b"n=3"), 422)
+    answer = client.post("/v1/sample", content=b'{"n": ]', headers={"Content-Type": "application/json"})
+    assert_problem(answer, 400, "the body is not JSON: expecting value at character 6")
+    assert_problem(client.post("/v1/sample", content=b'{"n": 3}'), 415, "Content-Type: application/json")
 
 
 def test_an_address_or_a_body_that_is_too_long(faces: Generator) -> None:

@@ -82,11 +82,20 @@ def test_a_proxy_may_take_a_path_away(faces: Generator) -> None:
         assert '"/faces/docs/swagger-ui.css"' in client.get("/faces/docs", headers=token).text
 
 
+def test_the_protocol_s_errors_keep_their_form_behind_a_proxy(faces: Generator) -> None:
+    with TestClient(create_app(faces, v2=True), root_path="/faces") as client:
+        answer = client.get("/faces/v2/models/none")
+        assert (answer.status_code, list(answer.json())) == (404, ["error"])
+        wrong = client.post(f"/faces/v2/models/{faces.card.name}/infer", json={"inputs": []})
+        assert (wrong.status_code, list(wrong.json())) == (400, ["error"])
+
+
 def test_pages_of_other_origins_may_ask_if_they_are_named(faces: Generator) -> None:
     origin = "https://example.org"
     with TestClient(create_app(faces, token=TOKEN, cors_origins=[origin])) as client:
-        asked = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}  # fmt: skip  # noqa: E501
-        assert client.options("/v1/images/5.png", headers=asked).status_code == 200
+        for header in ("authorization", "if-none-match", "inference-header-content-length"):
+            asked = {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": header}
+            assert client.options("/v1/images/5.png", headers=asked).status_code == 200
         answer = client.get("/v1/images/5.png", headers={"Origin": origin, "Authorization": f"Bearer {TOKEN}"})
         assert answer.headers["access-control-allow-origin"] == origin
         assert answer.headers["cross-origin-resource-policy"] == "cross-origin"

@@ -78,6 +78,8 @@ def problem(answer: bytes) -> dict[str, Any]:
     assert b"content-type: application/problem+json" in head.lower()
     found: dict[str, Any] = json.loads(body)
     assert found["status"] == status(answer)
+    for header in (b"content-security-policy", b"x-content-type-options", b"cross-origin-resource-policy"):
+        assert header in head.lower()
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from animegen import latents
 from animegen.generator import Generator
-from animegen.runtime.machine import available_cpus
+from animegen.runtime.machine import available_cpus, processor
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Start:
 
 def machine() -> dict[str, str | int]:
     """What the figures were taken on."""
-    return {"processor": _processor(), "cpus": available_cpus(), "system": platform.platform(),
+    return {"processor": processor(), "cpus": available_cpus(), "system": platform.platform(),
             "python": platform.python_version()}  # fmt: skip
 
 
@@ -80,11 +80,3 @@ def cold_start(model: str, device: str, runs: int = 3) -> Start:
                 process.wait()
         times.append(time.perf_counter() - start)
     return Start(runs, round(statistics.median(times), 3), round(max(peaks), 1) if peaks else None)
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -196,9 +196,12 @@ def _write_mp4(
     with av.open(file, "w", format="mp4") as container:
         if metadata is not None:
             container.metadata["comment"] = to_text(metadata)
-        stream = container.add_stream("libx264", rate=mp4_rate(fps), options={"crf": "18"})
+        # Its macroblock tree (x264 165, on small frames), and its threads, don't decide alike in each run.
+        options = {"crf": "18", "x264-params": "mbtree=0"}
+        stream = container.add_stream("libx264", rate=mp4_rate(fps), options=options)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
         for picture in chain([first], pictures):
             whole = picture if picture.size == size else picture.transform(size, Image.Transform.EXTENT, (0, 0, *size))
             frame = av.VideoFrame.from_ndarray(np.asarray(whole.convert("RGB")), format="rgb24")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 from animegen.errors import DataError
@@ -22,6 +23,15 @@ def available_cpus() -> int:
     granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(_CGROUPS, _MEMBERSHIP)
     return granted if quota is None else max(1, min(granted, round(quota)))
+
+
+def processor() -> str:
+    """The CPU's name, as its maker gives it where the system tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def most_threads() -> int:

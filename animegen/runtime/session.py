@@ -43,6 +43,7 @@ class Session:
 
     Attributes:
         device: where it really runs, read from the created session: `cpu`, `cuda` or another of `DEVICES`.
+        is_half: whether it computes in fp16, as it was told to.
         why: for `auto`, why this device was taken.
         threads: how many CPU threads it uses.
         lanes: where calls run side by side: on a CPU one for each thread, elsewhere one.
@@ -98,6 +99,7 @@ class Session:
         self._session, self.why = self._start(path if weights and path else data, device)
         self.device: str = NAMES.get(self._session.get_providers()[0], "cpu")
         self.lanes = Lanes(self.threads if self.device == "cpu" and self._takes_lanes else 1)
+        self.is_half = self._cuda.half and self.device == "cuda"
         if self._cuda != CudaOptions() and self.device != "cuda":
             self.why += "; the options for CUDA are left out"
         self.buckets = CUDA_BUCKETS if self.device == "cuda" else ()

@@ -25,6 +25,7 @@ from animegen.server.models import Models
 from animegen.server.routes import PictureRoute
 from animegen.server.security import BearerToken, SecurityHeaders, check_origin, check_token
 from animegen.server.service import Service
+from animegen.server.tensors import HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +94,8 @@ def create_app(
             CORSMiddleware,
             allow_origins=[check_origin(origin) for origin in cors_origins],
             allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["ETag", "Retry-After", "Server-Timing"],
+            allow_headers=["Authorization", "Content-Type", "If-None-Match", HEADER],
+            expose_headers=["ETag", "Retry-After", "Server-Timing", HEADER],
         )
     if v2:
         from animegen.server import v2 as protocol

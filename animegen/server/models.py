@@ -10,6 +10,7 @@ from typing import Any
 from animegen.errors import UsageError
 from animegen.generator import Generator
 from animegen.model.catalog import is_shipped
+from animegen.runtime.machine import processor
 from animegen.server.encoders import engine
 from animegen.server.problems import Problem
 
@@ -34,8 +35,13 @@ class Served:
 
     @cached_property
     def stamp(self) -> str:
-        """Of all that decides on its images: the file, the device, and what computes it there."""
-        return f"{self.sha256} {self.generator.device} {engine(self.generator.engine)}"
+        """Of all that decides on its images: the file and its use, what computes it, and where.
+
+        A CPU is named, as another kind of it may round otherwise; of a GPU, whether it computes in fp16.
+        """
+        session, use = self.generator.session, self.generator.signature.describe()
+        where = processor() if session.device == "cpu" else "fp16" if session.is_half else ""
+        return f"{self.sha256} {use} {engine(session.engine)} {session.device} {where}"
 
     @cached_property
     def facts(self) -> dict[str, Any]:

@@ -85,6 +85,10 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if unread := next((entry for entry in error.errors() if entry["type"] == "json_invalid"), None):
+        return answer(400, f"the body is not JSON: {unread['ctx']['error'].lower()} at character {unread['loc'][-1]}")
+    if isinstance(error.body, bytes):  # FastAPI leaves what isn't called JSON as it came
+        return answer(415, "the body must be JSON, and be sent with the header 'Content-Type: application/json'")
     return answer(422, "; ".join(map(_in_words, error.errors()[:8])))
 
 

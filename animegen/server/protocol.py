@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from animegen.server.limits import Limits
 from animegen.server.problems import MEDIA_TYPE, body_of
+from animegen.server.security import headers
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -138,6 +139,7 @@ class LimitedProtocol(HttpToolsProtocol):
             f"content-length: {len(body)}",
             "cache-control: no-store",
             "connection: close",
+            *(f"{name}: {value}" for name, value in headers().items()),
             *(["retry-after: 1"] if status == 503 else []),
         ]
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)

@@ -44,7 +44,9 @@ def problems(*codes: int) -> Responses:
         408: "The body came too slowly.",
         413: "The body is too long.",
         414: "The address is too long.",
+        415: "The body isn't said to be JSON.",
         422: "The request breaks a rule, which detail names.",
+        501: "The encoder isn't installed.",
     }
     content = {MEDIA_TYPE: {"schema": _PROBLEM}}
     found: Responses = {code: {"description": words[code], "content": content} for code in codes if code != 503}
@@ -116,5 +118,5 @@ def _responses(query: type[PictureQuery]) -> Responses:
     return {
         200: {"description": "The picture.", "content": content},
         304: {"description": "The client has it."},
-        **problems(401, 404, 414, 422, 503),
+        **problems(401, 404, 414, 422, *((501,) if "mp4" in forms else ()), 503),
     }

@@ -111,7 +111,7 @@ def router(service: Service) -> APIRouter:
         response_class=Response,
         responses={
             200: {"content": {"application/json": {"schema": _ANSWER}, **content}},
-            **problems(400, 401, 404, 406, 408, 413, 414, 422, 503),
+            **problems(400, 401, 404, 406, 408, 413, 414, 415, 422, 503),
         },
     )
     async def sample(request: Request, asked: SampleAsked) -> Response:

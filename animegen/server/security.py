@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COOKIE = "animegen-token"  # which the page sets, as an <img> can send no header
 
 # WebAssembly is compiled in the page's worker; blob: and data: are what the page makes itself.
+_CSP_NAME = "content-security-policy"
 _CSP = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; img-src 'self' blob: data:; "
     "media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -35,14 +36,20 @@ _OWN_POLICY = "/docs"
 _CLOSE = (b"connection", b"close")
 
 
+def headers(*, shared: bool = False) -> dict[str, str]:
+    """What every answer says; `shared` if pages of other origins may show what it holds."""
+    policy = "cross-origin" if shared else "same-origin"
+    return {**_HEADERS, "cross-origin-resource-policy": policy, _CSP_NAME: _CSP}
+
+
 class SecurityHeaders:
     """Adds the headers to each answer; and once the server closes, that its connection is closed."""
 
     def __init__(self, app: ASGIApp, *, service: Service, shared: bool) -> None:
         self.app, self._service = app, service
-        headers = {**_HEADERS, "cross-origin-resource-policy": "cross-origin" if shared else "same-origin"}
-        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
-        self._csp = (b"content-security-policy", _CSP.encode())
+        encoded = {name: (name.encode(), value.encode()) for name, value in headers(shared=shared).items()}
+        self._csp = encoded.pop(_CSP_NAME)
+        self._headers = list(encoded.values())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,11 +58,11 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = message["headers"]
+                own = message["headers"]
                 # Only the documentation's page has a policy of its own.
-                if not scope["path"].endswith(_OWN_POLICY) or self._csp[0] not in dict(headers):
-                    headers = [*headers, self._csp]
-                message["headers"] = [*headers, *self._headers, *((_CLOSE,) if self._service.closing else ())]
+                if not scope["path"].endswith(_OWN_POLICY) or self._csp[0] not in dict(own):
+                    own = [*own, self._csp]
+                message["headers"] = [*own, *self._headers, *((_CLOSE,) if self._service.closing else ())]
             await send(message)
 
         await self.app(scope, receive, with_headers)

@@ -33,6 +33,7 @@ class LocalEngine {
   constructor(config, progress) {
     this.config = config;
     this.models = config.models;
+    this.limits = config.limits;
     this.progress = progress;
     this.#worker.addEventListener("message", ({ data }) => this.#answered(data));
     this.#worker.addEventListener("error", (event) => {

@@ -49,13 +49,13 @@ export function loading(state) {
 
 /** Ask for the token of a server that wants one, and begin anew with it. */
 export function askToken() {
-  const input = el("input", { type: "password", required: true, autocomplete: "current-password", pattern: "[!-+\\x2d-:<-~]+", "aria-label": "Token" });
+  const input = el("input", { type: "password", required: true, autocomplete: "current-password", pattern: "[!-~]+", "aria-label": "Token" });
   const form = el("form", { class: "bar", on: { submit: (event) => {
     event.preventDefault();
-    document.cookie = `${COOKIE}=${input.value}; path=${new URL(".", document.baseURI).pathname}; SameSite=Strict`;
+    document.cookie = `${COOKIE}=${encodeURIComponent(input.value)}; path=${new URL(".", document.baseURI).pathname}; SameSite=Strict`;
     location.reload();
   } } }, input, el("button", { class: "row strong" }, "Go on"));
-  say("This server asks for its token.");
+  say(document.cookie.includes(`${COOKIE}=`) ? "That is not this server’s token." : "This server asks for its token.");
   byId("notice").append(form);
   input.focus();
 }

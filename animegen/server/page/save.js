@@ -33,7 +33,8 @@ export class Save {
     const word = this.page.word();
     const face = (point) => ({ id: "image", text: `This ${word}`, kind: "image", scales: [1, 4, 8], values: { scale: 4 }, point });
     if (state.view === "wall") {
-      const { first, last, columns } = this.page.wall.seen();
+      const { first, last: end, columns } = this.page.wall.seen();
+      const last = Math.min(end, first + this.page.engine.limits.images - 1);
       return [{ id: "grid", text: "Contact sheet", kind: "grid", scales: [1, 2, 4], values: { scale: 1, seeds: `${first}-${last}`, columns, captions: true } }];
     }
     if (state.view === "explore") {
@@ -78,6 +79,7 @@ export class Save {
   #choose(subject) {
     this.subject = subject;
     this.values = { ...subject.values, form: this.#forms(subject)[0] };
+    this.values.scale = Math.max(...subject.scales.filter((scale) => scale === 1 || (scale <= this.values.scale && this.#fits(this.job(), scale))));
     this.fields.replaceChildren(...this.#inputs(subject));
     this.#changed();
   }
@@ -160,6 +162,9 @@ export class Save {
     }
     this.go.disabled = false;
     this.facts.textContent = this.#size(job);
+    for (const input of this.fields.querySelectorAll("input[name=scale]")) {
+      input.disabled = !input.checked && !this.#fits(job, Number(input.value));
+    }
     const name = this.#name(job);
     const all = commands(this.page.engine, this.page.model(), job, name);
     if (!all.some((each) => each.name === this.#tab)) this.#tab = all[0].name;
@@ -175,15 +180,27 @@ export class Save {
     );
   }
 
-  /** How large it will be, in pixels and frames. */
-  #size(job) {
+  /** The sides at scale 1, and the frames if it moves. */
+  #measured(job) {
     const [, height, width] = this.page.model().image_shape;
     const across = (count, side) => count * (side + GAP) - GAP;
     const count = { grid: job.seeds?.length, strip: job.points?.length, morph: job.steps }[job.kind];
     const columns = { grid: job.columns, strip: job.steps, morph: job.steps }[job.kind];
     const single = job.kind === "image" || job.kind === "walk" || (job.kind === "morph" && this.subject.moves);
     const size = single ? [width, height] : [across(columns, width), across(Math.ceil(count / columns), height + (job.captions ? CAPTION : 0))];
-    const frames = job.kind === "walk" ? job.frames : this.subject.moves ? 2 * job.steps - 2 : 0;
+    return { size, frames: job.kind === "walk" ? job.frames : this.subject.moves ? 2 * job.steps - 2 : 0 };
+  }
+
+  /** Whether as much is made here at once. */
+  #fits(job, scale) {
+    const { size, frames } = this.#measured(job);
+    const { pixels, frame_pixels: together = pixels } = this.page.engine.limits;
+    return size[0] * size[1] * scale ** 2 * (frames || 1) <= (frames ? together : pixels);
+  }
+
+  /** How large it will be, in pixels and frames. */
+  #size(job) {
+    const { size, frames } = this.#measured(job);
     const seconds = frames ? `, ${frames} frames, ${(frames / job.fps).toFixed(1)} s` : "";
     return `${size.map((side) => (side * job.scale).toLocaleString("en")).join(" × ")} pixels${seconds}`;
   }

@@ -236,6 +236,7 @@ export class Wall {
     else if (event.key === "Home") this.#to(0);
     else if (event.key === "End") this.#to(LARGEST);
     else if (event.key === "Enter" && (face || nowhere)) this.page.pins.toggle(this.current);
+    else if (event.key === " " && nowhere) this.page.explore(this.current); // a face's button does so by itself
     else if (event.key in acts) acts[event.key]();
     else return;
     event.preventDefault();
