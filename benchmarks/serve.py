@@ -3,9 +3,12 @@
     python benchmarks/serve.py --model anime-pixels-64 --clients 1,8,64,256 --seconds 4
 
 It starts `animegen serve` and lets `wrk` ask it on loopback, a new seed in each request, with so many clients for so
-many seconds; the client runs on the same cores. Beside it stand `animegen bench` of the same minute, an application
-that calls the model once for each request (`--without plain` leaves it out), and with `--url ray=http://127.0.0.1:8000`
-any other server of the same addresses that runs already, such as `animegen ray serve`.
+many seconds; the client runs on the same cores. Beside it stand `animegen bench` of the same minute, a server in whose
+queue only 32 images may wait (full), which must refuse most of what 256 clients ask, an application that calls the
+model once for each request (plain), and with `--with ray` the same application behind Ray Serve; `--without` leaves one
+out. Any other server of the same addresses that runs already is measured by `--url NAME=http://127.0.0.1:8000`.
+
+Memory is the server's resident set after each row, as its own /metrics tells it.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ from animegen.checks.bench import machine
 from animegen.checks.bench import measure as speed_of
 
 MOST_CLIENTS, MOST_SECONDS = 1024, 60
+FULL = 32  # images that may wait where too much is asked
+BATCHES = ("animegen_batch_images_count", "animegen_batch_images_sum")
 SCRIPT = """
 local seed = 0
 function init(args) seed = tonumber(args[1]) end
@@ -85,15 +90,15 @@ def ask(address: str, clients: int, seconds: float, script: Path) -> dict[str, f
     return found
 
 
-def batches(address: str) -> tuple[float, float]:
-    """How many batches there were, and images in them, as /metrics says; none where there is no such page."""
+def told(address: str) -> dict[str, float]:
+    """What /metrics says of batches, images in them, and memory; nothing where there is no such page."""
     try:
         with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:  # noqa: S310
             text = answer.read().decode()
     except OSError:
-        return 0.0, 0.0
-    count, images = (re.search(rf"^animegen_batch_images_{name}\S* (\S+)$", text, re.MULTILINE) for name in ("count", "sum"))  # fmt: skip  # noqa: E501
-    return (float(count[1]), float(images[1])) if count and images else (0.0, 0.0)
+        return {}
+    wanted = r"^(animegen_batch_images_count|animegen_batch_images_sum|process_resident_memory_bytes)\S* (\S+)$"
+    return {name: float(value) for name, value in re.findall(wanted, text, re.MULTILINE)}
 
 
 def bench(generator: Generator, seconds: float) -> float:
@@ -124,22 +129,24 @@ def plain(model: str) -> None:
     uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listener])
 
 
-def measure(name: str, address: str, arguments: argparse.Namespace, script: Path) -> None:
+def measure(name: str, address: str, arguments: argparse.Namespace, script: Path, clients_of_row: list[int]) -> None:
     """Print a row for each number of clients."""
     ready(address)
     generator = Generator.load(arguments.model, device="cpu")
-    for clients in map(int, arguments.clients.split(",")):
+    for clients in clients_of_row:
         raw = bench(generator, 1.5)
-        before = batches(address)
+        before = told(address)
         got = ask(address, min(clients, MOST_CLIENTS), min(arguments.seconds, MOST_SECONDS), script)
-        after = batches(address)
-        count, images = after[0] - before[0], after[1] - before[1]
+        after = told(address)
+        count, images = (after.get(name, 0) - before.get(name, 0) for name in BATCHES)
+        memory = after.get("process_resident_memory_bytes")
         speed = got["images"] / got["seconds"]
         share = f"{speed / raw:.0%} of {raw:.0f}"
         batch = f"{images / count:.1f}" if count else "-"
         times = "".join(f"{got[name]:9.1f}" for name in ("p50", "p95", "p99"))
         print(
-            f"{name:8}{clients:8}{speed:10.0f}{share:>14}{times}{batch:>8}{got['refused']:9.0f}{got['broken']:8.0f}",
+            f"{name:8}{clients:8}{speed:10.0f}{share:>14}{times}{batch:>8}{f'{memory / 1e6:.0f}' if memory else '-':>6}"
+            f"{got['refused']:9.0f}{got['broken']:8.0f}",
             flush=True,
         )
 
@@ -150,7 +157,8 @@ def main() -> None:
     parser.add_argument("--model", default="anime-face-64")
     parser.add_argument("--clients", default="1,8,64,256")
     parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--without", choices=["plain"], action="append", default=[])
+    parser.add_argument("--without", choices=["full", "plain"], action="append", default=[])
+    parser.add_argument("--with", choices=["ray"], action="append", default=[], dest="more")
     parser.add_argument(
         "--url", action="append", default=[], metavar="NAME=URL", help="another server that runs already"
     )
@@ -163,20 +171,27 @@ def main() -> None:
         raise SystemExit("wrk is not installed: apt-get install wrk")
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     print(f"{arguments.model}; a share of animegen bench just before; times in ms; refused are answers that are no 200")
-    print("server   clients  images/s         bench      p50      p95      p99   batch  refused  broken")
+    print("server   clients  images/s         bench      p50      p95      p99   batch    MB  refused  broken")
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "seeds.lua"
         script.write_text(SCRIPT, encoding="utf-8")
-        with running(
-            "-m", "animegen", "serve", "--port", "0", "--model", arguments.model, "--queue", "4096"
-        ) as address:
-            measure("serve", address, arguments, script)
+        clients = [*map(int, arguments.clients.split(","))]
+        served = ("-m", "animegen", "serve", "--port", "0", "--model", arguments.model)
+        with running(*served, "--queue", "4096") as address:
+            measure("serve", address, arguments, script, clients)
+        if "full" not in arguments.without:
+            few = ("--queue", str(FULL), "--max-images", str(FULL), "--max-frames", str(FULL))
+            with running(*served, *few) as address:
+                measure("full", address, arguments, script, [256] * 3)
         if "plain" not in arguments.without:
             with running(__file__, "--serve-plain", "--model", arguments.model) as address:
-                measure("plain", address, arguments, script)
+                measure("plain", address, arguments, script, clients)
+        if "ray" in arguments.more:
+            with running("-m", "animegen", "ray", "serve", "--port", "8731", "--model", arguments.model) as address:
+                measure("ray", address, arguments, script, clients)
         for text in arguments.url:
             name, _, address = text.partition("=")
-            measure(name, address.rstrip("/"), arguments, script)
+            measure(name, address.rstrip("/"), arguments, script, clients)
 
 
 if __name__ == "__main__":
