@@ -157,6 +157,8 @@ def _values(label: Label, group: LabelGroup) -> NDArray[np.float64]:
             values[_place(label, group)] = 1
         return values
     for name, share in label.items():
+        if str(name) == UNKNOWN and UNKNOWN not in group.classes:
+            raise UsageError(f"{group.name} mixes {UNKNOWN} and must mix classes: {', '.join(group.classes)}")
         if not isinstance(share, int | float | np.number) or not 0 <= share < math.inf:
             raise UsageError(f"{group.name} has {share!r} of {name} and must have an ordinary number of 0 or more")
         values[_place(name, group)] += float(share)
@@ -211,7 +213,7 @@ def label_texts(wanted: Wanted) -> list[str]:
 
 def file_suffix(wanted: Wanted) -> str:
     """What labels add to a file's name, such as `-hair-blue`; what no file system minds."""
-    parts = [f"-{group}-{_text(label, '{}{:g}')}" for group, label in wanted.items()]
+    parts = [f"-{group}-{_text(label, '{}-{:g}')}" for group, label in wanted.items()]
     return re.sub(r"[^\w.+-]", "_", "".join(parts))
 
 

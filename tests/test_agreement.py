@@ -114,6 +114,10 @@ def test_evaluate_says_it(
     assert figures["fid_within_hair"] == pytest.approx(evaluation.within[0].fid, rel=1e-3)
     assert "| FID within hair | " in evaluation.to_markdown()
     assert "50 images, 4 of all named by an extractor" in evaluation.to_markdown()
+    agreement, distance = evaluation.untold
+    assert agreement.startswith("how often eyes is as asked for is not told")
+    assert distance == "there is no FID within eyes: the training images have no such labels"
+    assert f"- {evaluation.untold[0]}" in evaluation.to_markdown()
     done = animegen("evaluate", "--model", conditional_model, "--device", "cpu", "--n", "100", "--reference", data,
                     "--extractor", tiny_extractor_file, "--data", data, "--out", "report", "--json")  # fmt: skip
     assert json.loads(done.stdout)["agreements"][0]["generated"] == hair.generated

@@ -17,9 +17,10 @@ import pytest
 from conftest import COMMAND, Run, assert_error, classifier, run, tiny_card, tiny_graph, write_model
 from PIL import Image
 
-from animegen import Generator, ModelError, __version__, grid, latents
+from animegen import Generator, ModelError, UsageError, __version__, grid, latents
 from animegen.checks import bench
 from animegen.cli import main
+from animegen.cli.options import ModelOptions
 
 
 @pytest.fixture
@@ -440,6 +441,29 @@ def test_bench_says_what_it_measured(animegen_process: Run, tiny_model: Path) ->
         assert speed["images_per_second"] == pytest.approx(speed["batch_size"] / speed["median_ms"] * 1000, rel=0.01)
     if sys.platform == "linux":
         assert 10 < figures["start"]["peak_megabytes"] < 250
+
+
+def test_bench_starts_what_it_timed(animegen: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    def noted(arguments: list[str]) -> bench.Start:
+        started.append(arguments)
+        return bench.Start(3, 0.5, None)
+
+    monkeypatch.setattr(bench, "cold_start", noted)
+    options = ("--model", tiny_model, "--device", "cpu", "--threads", 1, "--batch-size", 3, "--engine", "onnxruntime")
+    foreign = ("--model-range", "0:1", "--model-input", "psi=0.5", "--model-labels", "c=smile,frown", "--fp16")
+    with pytest.raises(UsageError, match="device is cpu and must be cuda"):
+        animegen("--debug", "bench", *options, *foreign)
+    assert animegen("bench", "--batch-sizes", "1", "--seconds", 0.01, *options).returncode == 0
+    assert started == [[*map(str, options[:-2]), "--engine", "onnxruntime"]]
+    asked = ModelOptions("a.onnx", "cuda", None, None, {"z_dim": None, "range": "0:1", "inputs": {"psi": 0.5}, "labels": "c", "classes": ("smile", "frown")}, {"half": True})  # fmt: skip  # noqa: E501
+    assert asked.arguments() == ["--model", "a.onnx", "--device", "cuda", *foreign[:2], *foreign[4:6], *foreign[2:4], "--fp16"]  # fmt: skip  # noqa: E501
+
+
+def test_a_start_that_fails_is_no_figure(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"--model \S*none\.onnx ends with the status 1"):
+        bench.cold_start(["--model", str(tmp_path / "none.onnx")], runs=1)
 
 
 def test_bench_as_a_table(animegen: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

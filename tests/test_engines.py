@@ -17,7 +17,7 @@ from animegen.runtime import Session, engines
 
 pytest.importorskip("openvino", reason="the openvino extra is not installed")
 
-SHIPPED = ("anime-face-64", "anime-pixels-64")
+SHIPPED = ("anime-face-64", "anime-pixels-64", "cifar-32", "mnist-28")
 
 
 @pytest.fixture(params=SHIPPED)
@@ -29,6 +29,7 @@ def both(request: pytest.FixtureRequest) -> tuple[Generator, Generator]:
 def test_a_seed_s_image_is_the_same_by_both_but_for_a_grey_level(both: tuple[Generator, Generator]) -> None:
     expected, found = (generator.sample(48).astype(int) for generator in both)
     assert (both[1].engine, both[1].device) == ("openvino", "cpu")
+    assert both[1].device_reason == "where the engine openvino runs"
     apart = np.abs(expected - found)
     assert apart.max() <= 1
     assert (apart == 0).mean() >= 0.999

@@ -158,6 +158,7 @@ def test_labels_as_they_are_typed(text: str, label: str | dict[str, float]) -> N
         ({"hair": {"blue": math.nan}}, "hair has nan of blue"),
         ({"hair": {"blue": "much"}}, "hair has 'much' of blue"),
         ({"hair": {"pink": 1}}, "hair is 'pink' and must be one of blonde, blue, red, or unknown"),
+        ({"hair": {"blue": 1, "unknown": 1}}, "hair mixes unknown and must mix classes: blonde, blue, red"),
         ({"hair": {}}, "hair is a mix that sums to 0"),
         ("hair=blue", "labels are 'hair=blue' and must be a table"),
     ],
@@ -175,7 +176,7 @@ def test_classes_may_be_numbers() -> None:
 
 def test_labels_as_part_of_a_file_s_name() -> None:
     assert file_suffix({}) == ""
-    assert file_suffix({"hair": "blue", "eyes": {"green": 0.7, "grey": 3}}) == "-hair-blue-eyes-green0.7+grey3"
+    assert file_suffix({"hair": "blue", "eyes": {"green": 0.7, "grey": 3}}) == "-hair-blue-eyes-green-0.7+grey-3"
     assert file_suffix({"hair/": "so: \\ blue*"}) == "-hair_-so____blue_"
 
 

@@ -208,8 +208,8 @@ def test_a_table_of_groups_and_tags(train: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
     messages = done.stderr.decode().splitlines()
     for line in (
-        "1 files of tags.tsv are not among the pictures",
-        "1 pictures have no row in tags.tsv: their labels are unknown",
+        "files of tags.tsv that are not among the pictures: 1",
+        "pictures without a row in tags.tsv, whose labels are unknown: 1",
         "pictures with two classes of one group, which is unknown: artist 1, hair 1",
         "warning: length: one image only, so unknown: long",
         "warning: artist: one image only, so unknown: ann",

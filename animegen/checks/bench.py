@@ -8,9 +8,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from animegen import latents
+from animegen.errors import ModelError
 from animegen.generator import Generator
 from animegen.runtime.machine import available_cpus, processor
 
@@ -64,10 +66,13 @@ def measure(generator: Generator, batch_size: int, seconds: float) -> Speed:
     )
 
 
-def cold_start(model: str, device: str, runs: int = 3) -> Start:
-    """Start `animegen sample --n 1` in new processes."""
-    command = [sys.executable, "-m", "animegen", "sample", "--n", "1", "--out", "-"]
-    command += ["--model", model, "--device", device]
+def cold_start(arguments: Sequence[str], runs: int = 3) -> Start:
+    """Start `animegen sample --n 1` with these arguments in new processes.
+
+    Raises:
+        ModelError: one of them ends in an error.
+    """
+    command = [sys.executable, "-m", "animegen", "sample", "--n", "1", "--out", "-", *arguments]
     times, peaks = [], []
     for _ in range(runs):
         start = time.perf_counter()
@@ -78,5 +83,7 @@ def cold_start(model: str, device: str, runs: int = 3) -> Start:
                 peaks.append(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
             else:
                 process.wait()
+        if process.returncode:
+            raise ModelError(f"animegen sample {' '.join(arguments)} ends with the status {process.returncode}")
         times.append(time.perf_counter() - start)
     return Start(runs, round(statistics.median(times), 3), round(max(peaks), 1) if peaks else None)

@@ -39,7 +39,7 @@ def bench(batch_sizes: str, seconds: float, as_json: bool, options: ModelOptions
             **machine(),
         }
         speeds = [measure(generator, size, seconds) for size in sizes]
-    start = cold_start(options.model, options.device)
+    start = cold_start([*options.arguments(), "--engine", str(facts["engine"])])
     if as_json:
         print_json({**facts, "speeds": [dataclasses.asdict(s) for s in speeds], "start": dataclasses.asdict(start)})
         return

@@ -62,6 +62,20 @@ class ModelOptions:
     cuda: dict[str, Any]
     engine: Engine = "onnxruntime"
 
+    def arguments(self) -> list[str]:
+        """These options as they are typed, of a command that takes `model_options`; the engine is left out."""
+        named: dict[str, Any] = {"model": self.model, "device": self.device, "threads": self.threads}
+        named |= {"batch-size": self.batch_size, "cuda-memory": self.cuda.get("memory")}
+        foreign = dict(self.overrides)
+        inputs = foreign.pop("inputs", {})
+        labels, classes = foreign.pop("labels", None), foreign.pop("classes", ())
+        named |= {f"model-{name.replace('_', '-')}": value for name, value in foreign.items()}
+        named["model-labels"] = "=".join(filter(None, [labels, ",".join(classes)])) if labels else None
+        typed = [part for name, value in named.items() if value is not None for part in (f"--{name}", str(value))]
+        typed += [part for name, value in inputs.items() for part in ("--model-input", f"{name}={value:.17g}")]
+        flags = {"--fp16": self.cuda.get("half"), "--cuda-graphs": self.cuda.get("graphs")}
+        return typed + [name for name, is_set in flags.items() if is_set]
+
     def load(self, *, images: int = 0, quiet: bool = False) -> Generator:
         """The generator; which device, and of an installed choice which engine, `auto` took goes to stderr.
 
@@ -84,8 +98,8 @@ class ModelOptions:
         )
         if self.device == "auto" and not quiet:
             say(f"device: {generator.device} ({generator.device_reason})")
-        if generator.engine_reason:
-            say(f"engine: {generator.engine} ({generator.engine_reason})")
+        if generator.engine_reason or generator.engine != "onnxruntime":
+            say(f"engine: {generator.engine} ({generator.engine_reason or 'asked for'})")
         return generator
 
 

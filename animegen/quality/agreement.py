@@ -123,6 +123,28 @@ def agreements(
     return tuple(_beside_real(agreement, extractor, real, batch_size) for agreement in agreed)
 
 
+def untold(
+    generator: Generator,
+    extractor: Extractor,
+    real: ImageSet | None,
+    agreed: Sequence[Agreement],
+    in_classes: Sequence[Within],
+) -> list[str]:
+    """Why groups of a generator's labels have no agreement, or beside training images no distance within them."""
+    lines = []
+    for group in generator.labels:
+        if group.name not in [agreement.group for agreement in agreed]:
+            lines.append(
+                f"how often {group.name} is as asked for is not told: the extractor {extractor.name} names no such tags"
+            )
+        if real is not None and group.name not in [one.group for one in in_classes]:
+            why = f"that takes more than {extractor.dimensions:,} images of a class, on both sides"
+            if real.labels is None or group.name not in [known.name for known in real.labels.groups]:
+                why = "the training images have no such labels"
+            lines.append(f"there is no FID within {group.name}: {why}")
+    return lines
+
+
 def _beside_real(agreement: Agreement, extractor: Extractor, real: ImageSet, batch_size: int | None) -> Agreement:
     """The agreement with the same share of real images, if they have such labels."""
     assert real.labels is not None

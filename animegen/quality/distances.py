@@ -35,7 +35,12 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
         raise DataError(
             f"features have {len(a.mean)} values on one side and {len(b.mean)} on the other, and must have as many"
         )
-    shared = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False).sum()
+    return _distance(a, _root(a.covariance), b)
+
+
+def _distance(a: Statistics, root: Floats, b: Statistics) -> float:
+    """The distance, `root` being that of the first covariance."""
+    shared = np.linalg.svd(root @ _root(b.covariance), compute_uv=False).sum()
     apart = a.mean - b.mean
     return float(apart @ apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * shared)
 
@@ -62,7 +67,9 @@ def frechet_infinity(
         raise DataError(f"{count} images are too few to extrapolate from, which needs at least 20")
     chosen = sizes or np.linspace(max(10, count // 10), count, 15).astype(int).tolist()
     rng = np.random.default_rng(seed)
-    distances = [frechet_distance(real, Statistics.of([features[rng.permutation(count)[:size]]])) for size in chosen]
+    root = _root(real.covariance)
+    parts = (Statistics.of([features[rng.permutation(count)[:size]]]) for size in chosen)
+    distances = [_distance(real, root, part) for part in parts]
     _slope, at_zero = np.polyfit(1 / np.array(chosen, float), distances, 1)
     return float(at_zero)
 

@@ -13,7 +13,7 @@ from animegen.generator import Generator
 from animegen.images.sets import ImageSet, picked
 from animegen.images.stills import Images, grid
 from animegen.model import catalog
-from animegen.quality.agreement import Agreement, Within, agreements, within
+from animegen.quality.agreement import Agreement, Within, agreements, untold, within
 from animegen.quality.distances import Estimate, frechet_infinity, kernel_distance
 from animegen.quality.extractors import Extractor, Features
 from animegen.quality.fid import Score
@@ -72,6 +72,7 @@ class Evaluation:
             stands left of its nearest training image, with their distance in features; None without training images.
         agreements: how often the extractor's tags are the labels asked for, of a generator that takes labels.
         within: the Fréchet distance within each group of labels, where the training images have them too.
+        untold: why groups of labels have no agreement, or no such distance.
         features: how many generated images' features the metrics beside the score are of.
         compared: features on each side of `manifold`.
     """
@@ -86,6 +87,7 @@ class Evaluation:
     neighbours: Images | None = field(repr=False, compare=False)
     agreements: tuple[Agreement, ...] = ()
     within: tuple[Within, ...] = ()
+    untold: tuple[str, ...] = ()
     features: int
     compared: int
 
@@ -177,7 +179,7 @@ class Evaluation:
         lines += [f"| {name} | {value} | {of} |" for name, value, of in rows]
         lines += ["", "## Protocol", "", "| fact | value |", "|---|---|"]
         lines += [f"| {name} | {text} |" for name, text in self.score.rows()[1:]]
-        lines += ["", *(f"- {warning}" for warning in self.score.warnings)]
+        lines += ["", *(f"- {warning}" for warning in (*self.score.warnings, *self.untold))]
         return "\n".join(lines).rstrip() + "\n"
 
 
@@ -241,6 +243,7 @@ def evaluate(
             numbers = [seeds[int(k)] for k in asked[closest]]
             left = generator.sample(seeds=numbers, truncation=truncation, batch_size=batch_size)
             sheet = _sheet(left, picked(training, rows[closest]), numbers, distances[closest])
+        agreed = agreements(generator, extractor, seeds, training, truncation=truncation, batch_size=batch_size)
         return Evaluation(
             model=generator.card.name,
             score=Score.of(against, [measured], extractor.device),
@@ -251,7 +254,8 @@ def evaluate(
             likeness=likeness,
             neighbours=sheet,
             within=in_classes,
-            agreements=agreements(generator, extractor, seeds, training, truncation=truncation, batch_size=batch_size),
+            agreements=agreed,
+            untold=tuple(untold(generator, extractor, training, agreed, in_classes)),
             features=len(measured.sample),
             compared=len(real),
         )

@@ -77,10 +77,8 @@ class Session:
             raise UsageError(f"device is {device!r} and must be one of {', '.join(DEVICES)}")
         if engine not in ENGINES:
             raise UsageError(f"engine is {engine!r} and must be one of {', '.join(ENGINES)}")
-        if engine == "openvino":
-            if device not in {"auto", "cpu"}:
-                raise UsageError(f"device is {device} and must be cpu for the engine openvino")
-            device = "cpu"
+        if engine == "openvino" and device not in {"auto", "cpu"}:
+            raise UsageError(f"device is {device} and must be cpu for the engine openvino")
         self._module = wheels.onnxruntime()
         self._cuda = cuda or CudaOptions()
         if self._cuda != CudaOptions() and device not in {"auto", "cuda"}:
@@ -96,7 +94,10 @@ class Session:
         self.nbytes = len(data) + sum(path.stat().st_size for path in weights)
         self._takes_lanes = len(data) <= _LARGEST_WITH_LANES and not weights
         # By its path ONNX Runtime looks for weights in the model's folder, and by its bytes in the current one.
-        self._session, self.why = self._start(path if weights and path else data, device)
+        on: Device = "cpu" if engine == "openvino" else device
+        self._session, self.why = self._start(path if weights and path else data, on)
+        if on != device:
+            self.why = "where the engine openvino runs"
         self.device: str = NAMES.get(self._session.get_providers()[0], "cpu")
         self.lanes = Lanes(self.threads if self.device == "cpu" and self._takes_lanes else 1)
         self.is_half = self._cuda.half and self.device == "cuda"

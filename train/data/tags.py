@@ -114,9 +114,9 @@ class LabelTable:
     def _report(self, absent: int, without: int, unclear: Counter[str]) -> None:
         name = self.path.name
         if absent:
-            logger.info("%d files of %s are not among the pictures", absent, name)
+            logger.info("files of %s that are not among the pictures: %d", name, absent)
         if without:
-            logger.info("%d pictures have no row in %s: their labels are unknown", without, name)
+            logger.info("pictures without a row in %s, whose labels are unknown: %d", name, without)
         if unclear:
             groups = ", ".join(f"{group} {count}" for group, count in sorted(unclear.items()))
             logger.info("pictures with two classes of one group, which is unknown: %s", groups)
