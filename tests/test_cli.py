@@ -69,6 +69,7 @@ def test_json_is_one_object(animegen: Run, tiny_model: Path) -> None:
     assert made.pop("seconds") > 0
     assert made == {
         "out": "grid.png", "width": 38, "height": 28, "images": 10, "seeds": "7-16", "model": "tiny", "device": "cpu",
+        "engine": "onnxruntime",
     }  # fmt: skip
 
 

@@ -239,7 +239,7 @@ def test_commands_take_labels(animegen: Run, conditional_model: Path, faces: Gen
     labels: Wanted = {"hair": "blue", "eyes": {"green": 0.75, "grey": 0.25}}
     assert json.loads(done.stdout)["labels"] == labels
     names = sorted(path.name for path in (tmp_path / "faces").iterdir())
-    assert names == [f"seed0000000{k}-hair-blue-eyes-green0.75+grey0.25.png" for k in range(3)]
+    assert names == [f"seed0000000{k}-hair-blue-eyes-green-0.75+grey-0.25.png" for k in range(3)]
     np.testing.assert_array_equal(pixels(tmp_path / "faces" / names[2]), faces.sample(seed=2, labels=labels)[0])
     plain = animegen("sample", "--model", conditional_model, "--device", "cpu", "--n", "3", "--out", "faces/")
     assert plain.returncode == 0  # beside the others, under names of their own
@@ -309,7 +309,7 @@ def test_pictures_say_their_labels_and_are_made_again(animegen: Run, conditional
         assert animegen(command, "--model", "faces.onnx", "--device", "cpu", *options).returncode == 0
         path = tmp_path / "made.png"
         if command == "sample":
-            path = tmp_path / "made" / "seed00000002-hair-blue-eyes-green0.75+grey0.25.png"
+            path = tmp_path / "made" / "seed00000002-hair-blue-eyes-green-0.75+grey-0.25.png"
         told = json.loads(animegen("info", path, "--json").stdout)
         if command in {"sample", "edit"}:
             assert told["options"]["label"] == mixed[1::2]

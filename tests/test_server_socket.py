@@ -28,7 +28,7 @@ def serving(generator: Generator, **limits: Any) -> Iterator[tuple[str, int]]:
     """The address of a server in a thread of this process."""
     listener = bind("127.0.0.1", 0)
     started = threading.Event()
-    runner = Runner(create_app(generator, Limits(**limits)), started=started.set)
+    runner = Runner(create_app(generator, Limits(**limits), v2=True), started=started.set)
     thread = threading.Thread(target=runner.run, args=([listener],))
     thread.start()
     try:
@@ -165,6 +165,13 @@ PATHS = [
         "/v1/images/5.png?toward=%00:1",
         "/healthz#x",
         "/v1/images/%35.png",
+        *(
+            "/v2",
+            "/v2/models/tiny",
+            "/v2/models/tiny/infer",
+            "/v2/models/%00/infer",
+            "/v2/models/tiny/versions/2/infer",
+        ),
         "/é",
         "",
         "/?" + "&" * 99,
@@ -174,9 +181,20 @@ HEADERS = [
     *(b"Host: a", b"Content-Length: 3", b"Content-Length: -1", b"Transfer-Encoding: chunked", b"Expect: 100-continue"),
     *(b"Content-Type: application/json", b'If-None-Match: "', b"If-None-Match: \xff", b"Accept: ;q=,*/*;q=-1", b"X"),
     *(b"Upgrade: websocket\r\nConnection: upgrade", b"Authorization: Bearer \x00", b"Cookie: =;;=", b": y"),
+    *(b"Inference-Header-Content-Length: 2", b"Inference-Header-Content-Length: -9", b"Content-Encoding: gzip"),
     *(b"Connection: close", b"Content-Length: 999999999999999999999", b"Content-Type: \xff/\xfe; charset=x"),
 ]
-BODIES = [b"", b"{}", b'{"n":1}', b"3\r\n{}\n\r\n0\r\n\r\n", b"ffffffffffffffffff\r\n", b"\x00" * 50, b'{"n":1e999}']
+INFERENCES = [b'{"inputs":[{"name":"z","shape":[1,4],"datatype":"FP32","data":[0,1,1e999,"x"]}]}', b'{"inputs":{}}{}']
+BODIES = [
+    b"",
+    b"{}",
+    b'{"n":1}',
+    b"3\r\n{}\n\r\n0\r\n\r\n",
+    b"ffffffffffffffffff\r\n",
+    b"\x00" * 50,
+    b'{"n":1e999}',
+    *INFERENCES,
+]
 
 
 def noise(dice: random.Random) -> bytes:
@@ -193,7 +211,7 @@ def noise(dice: random.Random) -> bytes:
 
 def test_noise_finds_no_fault(server: tuple[str, int], caplog: pytest.LogCaptureFixture) -> None:
     dice = random.Random(0)  # noqa: S311
-    requests = [noise(dice) for _ in range(500)]
+    requests = [noise(dice) for _ in range(800)]
     with ThreadPoolExecutor(20) as pool:
         for request, answer in zip(requests, pool.map(lambda request: ask(server, request), requests), strict=True):
             assert answer, request

@@ -15,6 +15,7 @@ from animegen.cli.options import (
     label_option,
     model_options,
     out_option,
+    runs_on,
     scale_option,
     truncation_option,
 )
@@ -97,7 +98,7 @@ def edit(
             "directions": chosen,
             "amounts": amounts,
             "model": generator.card.name,
-            "device": generator.device,
+            **runs_on(generator),
             **label_facts(generator, asked),
         }
     output.still(grid(images, columns=steps), facts)

@@ -15,6 +15,7 @@ from animegen.cli.options import (
     label_option,
     model_options,
     out_option,
+    runs_on,
     scale_option,
     truncation_option,
 )
@@ -90,7 +91,7 @@ def image(
             "mode": mode,
             "moves": moves,
             "model": generator.card.name,
-            "device": generator.device,
+            **runs_on(generator),
             **label_facts(generator, asked),
         }
     output.still(made, facts)

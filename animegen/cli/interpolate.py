@@ -16,6 +16,7 @@ from animegen.cli.options import (
     model_options,
     motion_options,
     out_option,
+    runs_on,
     truncation_option,
 )
 from animegen.cli.origin import PictureCommand
@@ -115,7 +116,7 @@ def interpolate(
             "seeds": ways,
             "mode": mode,
             "model": generator.card.name,
-            "device": generator.device,
+            **runs_on(generator),
             **label_facts(generator, ends if label_a or label_b else ends[0]),
         }
         between = latents.through if corners is None else _sheet

@@ -275,6 +275,11 @@ def motion_options(fps: float) -> Callable[[Command], Command]:
     )
 
 
+def runs_on(generator: Generator) -> dict[str, str]:
+    """What `--json` says of where pictures were made, and by what."""
+    return {"device": generator.device, "engine": generator.engine}
+
+
 def label_facts(generator: Generator, wanted: Mapping[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
     """What `--json` says of the labels that were asked for, of both ends if they differ; seeds draw the others."""
     return {"labels": wanted} if generator.labels else {}

@@ -18,6 +18,7 @@ from animegen.cli.options import (
     label_option,
     model_options,
     out_option,
+    runs_on,
     scale_option,
     truncation_option,
 )
@@ -103,7 +104,7 @@ def sample(
 
     with options.load(images=len(wanted)) as generator:
         asked = read_labels(label_texts, generator.labels)
-        facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, "device": generator.device}
+        facts = {"images": len(wanted), "seeds": str(wanted), "model": generator.card.name, **runs_on(generator)}
         facts |= label_facts(generator, asked)
         output.describe(generator, seeds=str(wanted), truncation=truncation)
         if output.takes_many:

@@ -14,6 +14,7 @@ from animegen.cli.options import (
     label_option,
     model_options,
     out_option,
+    runs_on,
     scale_option,
     truncation_option,
 )
@@ -77,7 +78,7 @@ def sheet(
             "rows": {rows: list(classes[rows])},
             "columns": {columns or "seed": heads},
             "model": generator.card.name,
-            "device": generator.device,
+            **runs_on(generator),
             **label_facts(generator, asked),
         }
     output.still(table(images, classes[rows], heads), facts)

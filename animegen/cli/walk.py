@@ -15,6 +15,7 @@ from animegen.cli.options import (
     model_options,
     motion_options,
     out_option,
+    runs_on,
     truncation_option,
 )
 from animegen.cli.origin import PictureCommand
@@ -65,7 +66,7 @@ def walk(
         asked = read_labels(label_texts, generator.labels)
         output.check_frames(generator, frames, fps, scale)
         output.describe(generator, seeds=str(wanted), frames=frames, truncation=truncation)
-        facts = {"seeds": str(wanted), "model": generator.card.name, "device": generator.device}
+        facts = {"seeds": str(wanted), "model": generator.card.name, **runs_on(generator)}
         facts |= label_facts(generator, asked)
         pictures = generator.walk(
             wanted, frames=frames, labels=asked, truncation=truncation, batch_size=options.batch_size

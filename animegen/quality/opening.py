@@ -5,6 +5,7 @@ What is not named follows from what is: a reference from the model's card, the e
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from animegen.model import catalog
 from animegen.quality.extractors import AUTO, IMAGENET, NAMES, Extractor
 from animegen.quality.reference import Reference, StatedProtocol
 from animegen.runtime import Device
+
+logger = logging.getLogger(__name__)
 
 REFERENCE = "anime-faces"  # the shipped one, for what has none of its own
 
@@ -52,7 +55,14 @@ def open_reference(
         if protocol is not None:
             raise UsageError("the reference has a protocol already: leave protocol out")
         return reference
-    name = reference if reference is not None else own_reference(images) or REFERENCE
+    own = own_reference(images) if reference is None else None
+    if reference is None and own is None and isinstance(images, Generator):
+        logger.warning(
+            "%s names no statistics of its own: it is compared with %s; --reference names others",
+            images.card.name,
+            REFERENCE,
+        )
+    name = reference if reference is not None else own or REFERENCE
     shipped = catalog.references()
     asked = extractor.name if isinstance(extractor, Extractor) else extractor
     path = shipped.get(f"{name}-{asked}") or shipped.get(str(name)) or Path(name)
