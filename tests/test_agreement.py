@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import GROUPS, Run
+from conftest import GROUPS, ROOT, Run, run
 from extractor_models import TAGS
 
 from animegen import DataError, Extractor, Generator, evaluate, open_images
@@ -143,3 +144,20 @@ def test_the_distance_within_a_class(conditional_model: Path, tiny_extractor: Ex
     assert hair.classes == pytest.approx(expected)  # nobody's hair is blonde in the dataset
     assert hair.fid == pytest.approx(np.mean(list(expected.values())))
     assert hair.images == min((drawn == 1).sum(), (drawn == 2).sum(), 25)
+
+
+def test_the_benchmark_sorts_by_a_rule_of_real_pictures(
+    conditional_model: Path, tiny_extractor_file: Path, tmp_path: Path
+) -> None:
+    data = dataset(tmp_path / "data")
+    options = ("--model", conditional_model, "--data", data, "--extractor", tiny_extractor_file, "--held", "20")
+    script = ROOT / "benchmarks" / "labels.py"
+    done = run(sys.executable, script, *options, "--group", "hair", "--each", "8")
+    assert done.returncode == 0, done.stderr.decode()
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.decode().splitlines()[3:]]
+    assert [row[0] for row in rows] == ["blonde", "blue", "red", "all"]
+    shares = [float(row[2].partition("%")[0]) for row in rows]
+    assert shares[3] == pytest.approx(sum(shares[:3]) / 3, abs=0.1)
+    assert rows[3][1].endswith("% of 20")
+    other = run(sys.executable, script, *options, "--group", "eyes")
+    assert b"the pictures have no labels of the group eyes: prepare them with labels" in other.stderr
