@@ -4,8 +4,9 @@
 #   docker run --rm --gpus all -v "$PWD:/work" animegen-train fit --data data/faces64 --out runs/faces
 # gpu and train bring CUDA and cuDNN as wheels; the host brings the driver: docker run --gpus all …
 #
-# What is installed beside Python itself, as tests/container.py counts it: 374 MB in cpu (107 the encoder of MP4s,
-# 80 ONNX Runtime, 71 numpy, 36 the models), 2.8 GB in gpu (2.2 CUDA and cuDNN), 6.2 GB in train (3.4 CUDA's libraries, 1.2 torch, 0.9 Triton).
+# What is installed beside Python itself, as tests/container.py counts it: 374 MB in cpu (107 the encoder of MP4s, 80 ONNX
+# Runtime, 71 numpy, 36 the models), 2.8 GB in gpu (2.2 CUDA and cuDNN), 6.2 GB in train (3.4 CUDA's libraries, 1.2
+# torch, 0.9 Triton).
 #
 # Each target has three layers of its own, what changes least first: the dependencies, the models, the code. A release
 # that changes code alone sends the last one, of some hundred kilobytes.
