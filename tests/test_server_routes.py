@@ -189,7 +189,7 @@ def test_many_images_as_json(client: TestClient, faces: Generator) -> None:
 def test_many_images_as_a_zip(client: TestClient, faces: Generator) -> None:
     asked = {"seeds": "5,9,5", "labels": {"eyes": {"green": 1, "grey": 3}}}
     with zipfile.ZipFile(post(client, asked, "application/zip")) as archive:
-        assert archive.namelist() == ["seed00000005-eyes-green1+grey3.png", "seed00000009-eyes-green1+grey3.png"]
+        assert archive.namelist() == ["seed00000005-eyes-green-1+grey-3.png", "seed00000009-eyes-green-1+grey-3.png"]
         made = pixels(archive.read(archive.namelist()[1]))
     assert np.array_equal(made, faces.image(9, labels={"eyes": {"green": 0.25, "grey": 0.75}}))
 
