@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -478,7 +479,8 @@ def test_the_average_follows_the_weights(tiny_data: Path, tmp_path: Path) -> Non
 
 
 def test_training_learns(tiny_data: Path) -> None:
-    # 200 steps on 50 discs: the generated colours come to spread like the real ones.
+    # 400 steps on 50 discs: the generated colours come to spread like the real ones. The spread goes up and down, on
+    # each processor at other steps, so it is the mean of three.
     config = load_config(
         "wgan-gp-64", [*TINY[3::2], "generator_optimiser.lr=2e-3", "critic_optimiser.lr=2e-3", "generator.width=8"]
     )
@@ -493,9 +495,12 @@ def test_training_learns(tiny_data: Path) -> None:
         return float(((trainer.ema(z) + 1) * 127.5).mean(dim=(2, 3)).std(dim=0).mean())
 
     assert spread() < 0.2 * wanted
-    for _ in range(200):
+    spreads = []
+    for step in range(400):
         trainer.train_step()
-    assert spread() > 0.4 * wanted
+        if step in (299, 349, 399):
+            spreads.append(spread())
+    assert fmean(spreads) > 0.4 * wanted
     assert ((trainer.ema(z) + 1) * 127.5).mean().item() == pytest.approx(real.mean().item(), abs=25)
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @options.dataset
 @click.option("--out", "run", type=options.PATH, required=True, help="The run's folder.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, exactly where it stopped.")
-@click.option("--from", "start", type=options.PATH, help="Start with the networks of another run or checkpoint.")
+@click.option(
+    "--from", "start", type=options.PATH, help="Start with the networks of a run or checkpoint, or a model's generator."
+)
 @click.option("--steps", type=options.STEPS, help="Stop at this many generator steps.  [default: the preset's]")
 @click.option("--images", type=options.STEPS, help="Stop once the critic has seen this many real images.")
 @click.option("--minutes", type=Finite(min=0, min_open=True), help="Stop after this much time.")
@@ -68,7 +70,7 @@ def fit(
     \b
     Example: python -m train fit --preset anime-pixels-64 --data data/faces64 --out runs/faces --minutes 60
              python -m train fit --resume --data data/faces64 --out runs/faces
-             python -m train fit --from runs/faces --preset anime-pixels-64 --data data/cats64 --out runs/cats
+             python -m train fit --from anime-pixels-64 --preset anime-pixels-64 --data data/cats64 --out runs/cats
     Several GPUs:
              torchrun --nproc-per-node 4 -m train fit --preset anime-pixels-64 --data data/faces64 --out runs/faces
     """

@@ -16,6 +16,7 @@ from train.run import checkpoint
 from train.run.checkpoint import CheckpointCard
 from train.run.monitor import Monitor
 from train.run.session import Limits, TrainingSession
+from train.run.start import begin
 from train.step.devices import Precision, choose_precision, device_name
 from train.step.precision import quicker
 from train.step.processes import ALONE, Group
@@ -87,13 +88,14 @@ def start_run(
 ) -> TrainingSession:
     """Start a new run in the folder `run`, from random weights.
 
-    Or `start` with the networks and moments of another run (a folder, or a checkpoint in it), on the same data or on
-    other.
+    Or `start` with the networks and moments of another run (a folder, or a checkpoint in it), or with the generator of
+    a model (an .onnx file, or a shipped one's name); on the same data or on other.
 
     Raises:
         CheckpointError: a start that is missing, damaged, or has other networks or optimisers.
         DataError: no dataset, or one of another size or without the labels that are taken; a reference of another
             size.
+        ModelError: a model to start with that is missing or damaged.
         OutputError: the folder holds a run already, or can't be made.
         UsageError: what `Trainer` refuses.
     """
@@ -103,7 +105,7 @@ def start_run(
     dataset = Dataset.open(data)
     _check_sizes(config, data, dataset, monitor)
     trainer = place.trainer(config, dataset)
-    earlier = checkpoint.start_from(checkpoint.of(start), trainer) if start is not None else ()
+    earlier = begin(trainer, start) if start is not None else ()
     make_folder(run)
     return TrainingSession(trainer, dataset, run, limits, monitor=monitor, earlier=earlier)
 
