@@ -26,7 +26,7 @@ from train.export.graph import set_standing_statistics
 from train.export.model import export
 from train.export.proof import Weights
 from train.networks import Critic, GeneratorNetwork, initial_networks
-from train.objective.losses import OBJECTIVES
+from train.objective.losses import OBJECTIVES, class_loss
 from train.run import checkpoint
 from train.run.open import Place, resume_run, start_run
 from train.run.samples import generated
@@ -153,6 +153,78 @@ def test_a_spectral_norm_bounds_the_projection_too() -> None:
     assert torch.linalg.matrix_norm(critic.projection.weight, 2).item() == pytest.approx(1, abs=0.1)
 
 
+# --- a classifier in the critic ---
+
+CLASSIFIED = ("class_critic=1.0", "class_generator=0.5")
+
+
+@pytest.mark.parametrize("norm", ["none", "instance", "batch", "spectral"])
+def test_a_critic_scores_classes_beside_the_value(norm: str) -> None:
+    _, critic = networks(f"critic.norm={norm}", "labels=['*']", *CLASSIFIED)
+    x = torch.randn(3, 3, 16, 16)
+    critic.eval()
+    values, scores = critic.judge(x, Y)
+    torch.testing.assert_close(values, critic(x, Y))
+    assert scores is not None
+    assert scores.shape == (3, 5)
+    assert scores.std() > 0
+    for labels_and_weights in ([], ["labels=['*']"]):
+        _, plain = networks(*labels_and_weights)
+        assert plain.judge(x, Y)[1] is None
+        assert not any("classifier" in name for name, _ in plain.named_parameters())
+
+
+def test_the_class_loss_is_a_cross_entropy_of_what_is_known() -> None:
+    scores = torch.randn(3, 5, dtype=torch.float64)
+    cross_entropy = torch.nn.functional.cross_entropy
+    first = cross_entropy(scores[:2, :3], torch.tensor([1, 0]), reduction="sum")
+    second = cross_entropy(scores[:1, 3:], torch.tensor([0]), reduction="sum")
+    torch.testing.assert_close(class_loss(scores, Y.double(), (3, 2)), (first + second) / 3)
+    assert class_loss(scores, torch.zeros(3, 5), (3, 2)) == 0
+    scores[:2] = 50 * Y[:2].double()  # sure, and right of all that is known
+    assert class_loss(scores, Y.double(), (3, 2)) < 1e-9
+
+
+@pytest.mark.parametrize("objective", ["wgan-gp", "hinge", "rgan"])
+def test_both_networks_learn_classes(labelled_data: Path, objective: str) -> None:
+    settings = (
+        "critic.norm=none",
+        f"objective='{objective}'",
+        "critic_optimiser.lr=2e-3",
+        "generator_optimiser.lr=2e-3",
+    )
+    tested = trainer(labelled_data, *settings, "class_critic=2", "class_generator=2", "flip=false")
+    losses = [tested.train_step()["class_loss"] for _ in range(150)]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+    def agreement() -> float:
+        """How often the critic's own classifier finds the colour asked for in generated images."""
+        y = torch.eye(3)[torch.arange(96) % 3]
+        with torch.no_grad():
+            images = tested.generator(torch.randn(96, 8), torch.cat([y, torch.zeros(96, 2)], 1))
+            _, scores = tested.critic.judge(images, torch.zeros(96, 5))
+        assert scores is not None
+        return float((scores[:, :3].argmax(1) == torch.arange(96) % 3).float().mean())
+
+    assert agreement() > 0.6
+
+
+def test_a_weight_of_its_own_for_each_side(labelled_data: Path) -> None:
+    gradients = {}
+    for sides in ("", "critic", "generator", "critic generator"):
+        tested = trainer(labelled_data, "labels=['*']", *(f"class_{side}=1.0" for side in sides.split()))
+        tested.generator_step(0)
+        gradients[sides] = torch.cat([p.grad.flatten() for p in tested.generator.parameters() if p.grad is not None])
+        tested.critic_step(0)
+        if sides:
+            assert tested.critic.classifier is not None
+            gradient = tested.critic.classifier[1].weight.grad
+            assert (gradient is not None and bool(gradient.abs().max() > 0)) == ("critic" in sides)
+    assert torch.equal(gradients[""], gradients["critic"])
+    assert torch.equal(gradients["generator"], gradients["critic generator"])
+    assert not torch.allclose(gradients[""], gradients["generator"])
+
+
 # --- draws ---
 
 
@@ -220,7 +292,7 @@ def test_a_penalty_knows_the_label(labelled_data: Path, norm: str) -> None:
 
 @pytest.mark.parametrize("preset", ["wgan-gp-64", "r3gan-64", "rgan-anime64"])
 def test_parts_of_a_batch_take_their_own_labels(labelled_data: Path, preset: str) -> None:
-    settings = ("generator.norm=none", "critic.norm=none")
+    settings = ("generator.norm=none", "critic.norm=none", *CLASSIFIED)
     whole, parts = (trainer(labelled_data, *settings, *more, preset=preset) for more in ([], ["accumulate=4"]))
     for side in ("critic", "generator"):
         gradients = []
@@ -262,7 +334,7 @@ def test_labels_that_are_not_taken_change_nothing(labelled_data: Path, tiny_data
 
 
 def test_a_conditional_run_resumes_bit_equal(labelled_data: Path, tmp_path: Path) -> None:
-    config = load_config("anime-pixels-64", [*SMALL, "steps=4", "augment=['translation']"])
+    config = load_config("anime-pixels-64", [*SMALL, *CLASSIFIED, "steps=4", "augment=['translation']"])
     for name, ends in (("whole", (4,)), ("parts", (1, 4))):
         for end in ends:
             open_run = start_run if end == ends[0] else resume_run
@@ -271,7 +343,7 @@ def test_a_conditional_run_resumes_bit_equal(labelled_data: Path, tmp_path: Path
             session.fit()
     whole, parts = (load_file(tmp_path / name / checkpoint.NAME) for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
-    assert "critic.projection.weight" in whole
+    assert {"critic.projection.weight", "critic.classifier.1.weight"} <= whole.keys()
     assert all(torch.equal(whole[name], value) for name, value in parts.items())
     card = checkpoint.read_card(tmp_path / "parts" / checkpoint.NAME)
     assert card.labels == some_labels().groups

@@ -113,6 +113,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     flip: bool = True  # mirror half of the real images
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()  # DiffAugment
     labels: tuple[str, ...] = ()  # the groups of labels that both networks take; "*" is every group of the dataset
+    class_critic: Weight = 0.0  # weight of a classifier's cross-entropy on real images in the critic's loss
+    class_generator: Weight = 0.0  # and on generated ones in the generator's
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     generator: GeneratorConfig = GeneratorConfig()
     critic: CriticConfig = CriticConfig()
@@ -123,6 +125,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def penalised(self) -> bool:
         """Whether the critic's loss has a penalty on its gradient."""
         return self.objective == "wgan-gp" or self.gamma > 0
+
+    @property
+    def classified(self) -> bool:
+        """Whether the critic also says which class an image has."""
+        return self.class_critic > 0 or self.class_generator > 0
 
     @property
     def penalty_weight(self) -> float:
@@ -226,6 +233,11 @@ def _check(config: Config) -> None:
         raise ConfigError(
             f"gamma is {config.gamma} and must be 0 for wgan-gp, whose penalty is lambda_gp: "
             "leave it out, or take another objective"
+        )
+    if config.classified and not config.labels:
+        raise ConfigError(
+            f"class_critic is {config.class_critic} and class_generator {config.class_generator}, and both must be 0 "
+            "where labels is empty: name the groups of labels, or leave them out"
         )
     if ALL_LABELS in config.labels and len(config.labels) > 1:
         raise ConfigError(

@@ -21,13 +21,16 @@ class Critic(nn.Module):
 
     Strided convolutions with LeakyReLU, then one linear value; a sigmoid, where an objective has one, is in its loss.
     With labels it is the value of the image and label: D(x, y) = value(h) + Σ_c (V y)_c · Σ h_c, where h are the
-    features, Σ h_c is over the places of a channel (Miyato & Koyama 2018, equation 3), and V is `projection`.
+    features, Σ h_c is over the places of a channel (Miyato & Koyama 2018, equation 3), and V is `projection`. Where the
+    configuration weighs classes, `classifier` says from h which class each group has (Odena et al. 2017, arXiv
+    1610.09585).
 
     Attributes:
         features: the chain of layers to h, which the closed form in `penalty` walks backwards where nothing is
             normalised.
         value: the chain from h to the value.
         projection: from labels to a weight for each channel of h; None without labels.
+        classifier: the chain from h to a score for each class; None where no loss asks for it.
         batched: whether the images of a batch see one another. Then real and generated ones must not share a pass.
     """
 
@@ -46,9 +49,14 @@ class Critic(nn.Module):
         for layer in list(self.modules()):
             init_critic(layer, normed=normed, slope=settings.slope)
         self.projection: nn.Linear | None = None
+        self.classifier: nn.Sequential | None = None
         if classes:
             self.projection = nn.Linear(sum(classes), channels, bias=False)
             init_projection(self.projection, inputs, len(classes), normed=normed, slope=settings.slope)
+        if classes and config.classified:  # last: without it all else is drawn alike
+            scores = nn.Linear(inputs, sum(classes))
+            init_critic(scores, normed=normed, slope=settings.slope)
+            self.classifier = nn.Sequential(nn.Flatten(), scores)
         if settings.norm == "spectral":  # which has no use for a weight of 0
             for layer in list(self.modules()):
                 if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -59,7 +67,14 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The values of images. A group of labels is one-hot, or zeros where the class is unknown."""
+        return self._value(self.features(x), labels)
+
+    def judge(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The values of images, and the scores of their classes [N, L] where there is a classifier."""
         h = self.features(x)
+        return self._value(h, labels), None if self.classifier is None else self.classifier(h)
+
+    def _value(self, h: Tensor, labels: Tensor | None) -> Tensor:
         values: Tensor = self.value(h)
         if self.projection is not None:
             assert labels is not None

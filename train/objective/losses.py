@@ -6,9 +6,10 @@ softplus(−c) is −log σ(c), so a binary cross-entropy needs no probabilities
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -33,6 +34,16 @@ class Objective:
 def wasserstein_estimate(c_real: Tensor, c_fake: Tensor) -> Tensor:
     """E[D(x)] − E[D(x̃)]: Arjovsky et al. 2017, equation 2, for a critic that is 1-Lipschitz."""
     return c_real.mean() - c_fake.mean()
+
+
+def class_loss(scores: Tensor, labels: Tensor, classes: Sequence[int]) -> Tensor:
+    """The cross-entropy of scores [N, L] against one-hot labels [N, L], summed over groups of so many `classes`.
+
+    Odena et al. 2017 (arXiv 1610.09585), equation 3, a mean over all N images; a group of zeros, whose class is
+    unknown, adds nothing.
+    """
+    groups = zip(*(torch.split(side, list(classes), 1) for side in (scores, labels)), strict=True)
+    return torch.stack([-(label * score.log_softmax(1)).sum(1).mean() for score, label in groups]).sum()
 
 
 def _wasserstein_critic(c_real: Tensor, c_fake: Tensor) -> Tensor:

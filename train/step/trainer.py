@@ -20,7 +20,7 @@ from train.config import ALL_LABELS, Config
 from train.data import DatasetGroup, DatasetLabels
 from train.networks import initial_networks
 from train.objective import augment, penalty
-from train.objective.losses import OBJECTIVES, wasserstein_estimate
+from train.objective.losses import OBJECTIVES, class_loss, wasserstein_estimate
 from train.step import draws
 from train.step.cuda_graph import CudaGraph, Eager, Figures, Tensors
 from train.step.devices import Precision
@@ -72,7 +72,7 @@ class Trainer:
         self._parts = parts(config.batch_size, group, config.accumulate)
         self.objective = OBJECTIVES[config.objective]
         self.labels = _taken(config, labels)
-        generator, critic = initial_networks(config, [len(group.classes) for group in self.label_groups])
+        generator, critic = initial_networks(config, self._classes)
         # Channels last: a tenth faster on a CPU here, and what tensor cores want with bf16.
         self.generator = generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.critic = critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -83,7 +83,7 @@ class Trainer:
         self.generator_optimiser = build_optimiser(self.generator, optimisers[0], captured=self.captures)
         self.critic_optimiser = build_optimiser(self.critic, optimisers[1], captured=self.captures)
         self.compiled = compiled
-        self._input_gradient = penalty.input_gradient
+        self._input_gradient, self._judge = penalty.input_gradient, self.critic.judge
         if compiled:
             self._compile()
         update = CudaGraph if self.captures else Eager
@@ -111,6 +111,10 @@ class Trainer:
         """The groups of labels that the networks take."""
         return self.labels.groups if self.labels is not None else ()
 
+    @property
+    def _classes(self) -> list[int]:
+        return [len(group.classes) for group in self.label_groups]
+
     def _compile(self) -> None:
         if not self.captures:
             raise UsageError("--compile is for one process on a GPU, with Adam or RMSprop: leave it out")
@@ -119,7 +123,7 @@ class Trainer:
                 f"--compile can't differentiate a critic with the norm {self.config.critic.norm!r} twice: leave it out"
             )
         self.generator.compile()
-        self.critic.compile()
+        self._judge = torch.compile(self.critic.judge)
         self._input_gradient = torch.compile(penalty.input_gradient)
 
     def train_step(self) -> dict[str, float]:
@@ -185,7 +189,7 @@ class Trainer:
         with torch.no_grad(), self._autocast():
             x_fake, x_real = self._x_fake(inputs), self._x_real(inputs)
         with self._autocast():
-            c_real, c_fake = self._values(inputs, x_real, x_fake)
+            (c_real, c_fake), (scores, _) = self._judged(inputs, x_real, x_fake)
         if self.config.label_noise:  # 1 − σ(c) is σ(−c)
             loss = self.objective.critic(c_real * inputs["sign.real"], c_fake * inputs["sign.fake"])
         else:
@@ -196,6 +200,9 @@ class Trainer:
             "fake_probability": c_fake.sigmoid().mean(),
             "spread": torch.cat([c_real, c_fake]).std(),
         }
+        if scores is not None:
+            figures["class_loss"] = class_loss(scores, inputs["labels"], self._classes)
+            loss = loss + self.config.class_critic * figures["class_loss"]
         if penalised:
             figures |= self._penalty(x_real, x_fake, inputs)
             loss = loss + self.config.penalty_weight * figures["penalty"]
@@ -233,11 +240,13 @@ class Trainer:
         with self._autocast():
             x_fake = self._x_fake(inputs)
             if self.objective.relativistic:
-                c_real, c_fake = self._values(inputs, self._x_real(inputs), x_fake)
+                (c_real, c_fake), (_, scores) = self._judged(inputs, self._x_real(inputs), x_fake)
             else:
-                (c_fake,) = self._values(inputs, x_fake)
+                (c_fake,), (scores,) = self._judged(inputs, x_fake)
                 c_real = c_fake.detach()  # not looked at
         loss = self.objective.generator(c_real, c_fake)
+        if scores is not None:
+            loss = loss + self.config.class_generator * class_loss(scores, inputs["labels"], self._classes)
         (loss / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
         return {"generator_loss": loss.detach()}
 
@@ -263,16 +272,21 @@ class Trainer:
         optimiser.step()
         return norm
 
-    def _values(self, inputs: Tensors, *sides: Tensor) -> tuple[Tensor, ...]:
-        """The critic's values of each side's images; in one pass, unless the sides would share their statistics.
+    def _judged(self, inputs: Tensors, *sides: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+        """The critic's values of each side's images, and their scores; in one pass, unless they'd share statistics.
 
         Every side has the step's labels.
         """
         labels = inputs.get("labels")
         if self.critic.batched:
-            return tuple(self.critic(x, labels).float() for x in sides)
-        values: Tensor = self.critic(torch.cat(sides), None if labels is None else labels.repeat(len(sides), 1))
-        return values.float().chunk(len(sides))
+            judged = [self._judge(x, labels) for x in sides]
+        else:
+            values, scores = self._judge(torch.cat(sides), None if labels is None else labels.repeat(len(sides), 1))
+            parts = [None] * len(sides) if scores is None else scores.chunk(len(sides))
+            judged = list(zip(values.chunk(len(sides)), parts, strict=True))
+        return tuple(values.float() for values, _ in judged), tuple(
+            None if scores is None else scores.float() for _, scores in judged
+        )
 
     def _x_real(self, inputs: Tensors) -> Tensor:
         """The real images as the critic sees them: augmented."""
