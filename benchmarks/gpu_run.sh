@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 # --- Settings: each may be set in the environment.
 MINUTES=${ANIMEGEN_GPU_RUN_MINUTES:-11} # of training in this call
 # 30,000 steps are 7.7 million images: an estimate of two runs of 11 minutes, at 7.2 TFLOP a step and 170 TFLOP/s.
-SET=${ANIMEGEN_GPU_RUN_SET:-generator.width=128 generator.blocks=1 critic.width=128 critic.blocks=1 batch_size=128 steps=30000}
+SET=${ANIMEGEN_GPU_RUN_SET:-generator.width=128 generator.blocks=1 critic.width=128 critic.blocks=1 batch_size=128 steps=30000 generator_optimiser.lr=2e-4}
 FID_EVERY=${ANIMEGEN_GPU_RUN_FID_EVERY:-2500} # steps
 FID_IMAGES=${ANIMEGEN_GPU_RUN_FID_IMAGES:-5000}
 CHECKPOINT_EVERY=${ANIMEGEN_GPU_RUN_CHECKPOINT_EVERY:-1000} # steps; at full width each takes 522 MB

@@ -35,6 +35,7 @@ SIZE64 = [(512, 256, 4), (256, 128, 4), (128, 64, 4), (64, 3, 4)]
 SIZE64_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4), (256, 512, 4)]
 SHIPPED = [(384, 192, 4), (192, 96, 4), (96, 48, 4), (48, 3, 4)]
 SHIPPED_CRITIC = [(3, 36, 4), (36, 72, 4), (72, 144, 4), (144, 288, 4)]
+TAGS_CRITIC = [(3, 48, 4), (48, 96, 4), (96, 192, 4), (192, 384, 4)]
 CWGAN_MNIST28, CWGAN_MNIST28_CRITIC = [(96, 48, 4), (48, 1, 4)], [(1, 48, 4), (48, 96, 4)]
 CWGAN_CIFAR32 = [(256, 128, 4), (128, 64, 4), (64, 3, 4)]
 CWGAN_CIFAR32_CRITIC = [(3, 64, 4), (64, 128, 4), (128, 256, 4)]
@@ -61,7 +62,7 @@ NETWORKS = {
     "r3gan-64": (128, SIZE64, SIZE64_CRITIC, "none"),
     "sngan-64": (128, SIZE64, SIZE64_CRITIC, "spectral"),
     "anime-pixels-64": (128, SHIPPED, SHIPPED_CRITIC, "none"),
-    "anime-tags-64": (128, SIZE64, SIZE64_CRITIC, "none"),
+    "anime-tags-64": (128, SHIPPED, TAGS_CRITIC, "none"),
     "cwgan-gp-mnist28": (64, CWGAN_MNIST28, CWGAN_MNIST28_CRITIC, "none"),
     "cwgan-gp-cifar32": (128, CWGAN_CIFAR32, CWGAN_CIFAR32_CRITIC, "none"),
 }
@@ -128,7 +129,7 @@ def test_the_networks_are_the_table_s(name: str) -> None:
     assert convolutions(critic) == down
     dense = [layer for network in (generator, critic) for layer in network.modules() if isinstance(layer, nn.Linear)]
     assert config.generator.z_dim == z_dim
-    assert len(dense) == (0 if name.endswith("-in") else 3 if config.labels else 2)  # a projection
+    assert len(dense) == (0 if name.endswith("-in") else 2 + bool(config.labels) + config.classified)  # a projection
     assert len(norms(generator)) == (0 if name == "r3gan-64" else len(up) - (1 if name.endswith("-in") else 0))
     inner = len(down) - (2 if name.endswith("-in") else 1)  # neither the first layer nor the output
     expected = {"batch": ["BatchNorm"] * inner, "instance": ["InstanceNorm2d"] * inner}
@@ -158,8 +159,10 @@ def test_what_cpus_train_is_of_one_kind(name: str) -> None:
     config = load_config(name)
     assert (config.objective, config.lambda_gp, config.penalty_share, config.n_critic) == ("wgan-gp", 10, 0.25, 2)
     assert (config.batch_size, config.labels) == (batch, labels)
-    assert config.generator_optimiser == Adam(lr=2e-4, beta1=0, beta2=0.9)
+    started = name == "anime-tags-64"  # from a model
+    assert config.generator_optimiser == Adam(lr=1e-4 if started else 2e-4, beta1=0, beta2=0.9)
     assert config.critic_optimiser == Adam(lr=4e-4, beta1=0, beta2=0.9)
+    assert config.classified == started
     assert "color" not in config.augment  # it is what labels of hair and eyes say
     assert config.flip == ("mnist" not in name)
 
