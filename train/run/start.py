@@ -32,10 +32,12 @@ def begin(trainer: Trainer, start: Path) -> tuple[EarlierRun, ...]:
     """Give a new run's trainer what `start` names, and return the runs before it.
 
     A run's folder or a checkpoint gives both networks, the moving average and the moments. A model file, or a shipped
-    model's name, gives the generator alone: the critic keeps its random weights.
+    model's name, gives the generator alone: the critic keeps its random weights. Its labels stay where the run has the
+    same. Of others each class starts as a shift of the latent of its own.
 
     Raises:
-        CheckpointError: it is missing, damaged, or has other networks, labels or optimisers than the trainer.
+        CheckpointError: it is missing, damaged, or has other networks than the trainer; a run that has other labels or
+            optimisers.
         ModelError: a model file that is missing or damaged.
     """
     if start.suffix == ".onnx" or (str(start) in shipped_models() and not start.exists()):
@@ -51,14 +53,16 @@ def _from_model(trainer: Trainer, path: Path) -> tuple[EarlierRun, ...]:
                 f"{path} is no model of this package, and its layers are unknown: train from one that is"
             )
     config = _recipe(path, card)
-    _check(path, card, config, trainer)
+    _check(path, config, trainer.config)
     weights, biases = _layers(onnx.load(path))
     groups = tuple(LabelGroup(group.name, group.classes, group.counts) for group in trainer.label_groups)
     rng = np.random.default_rng([trainer.config.seed, _STREAM])
     inputs = [rng.standard_normal((_LATENTS, card.z_dim), np.float32)]
     if groups:
         inputs.append(one_hot(classes_at(rng.random((_LATENTS, len(groups))), groups), groups))
-        if not card.labels:
+    if [(group.name, group.classes) for group in groups] != [(group.name, group.classes) for group in card.labels]:
+        weights[0] = weights[0][: card.z_dim]  # as if all that it was asked for were unknown
+        if groups:
             shifts = rng.standard_normal((inputs[1].shape[1], card.z_dim), np.float32) / np.float32(len(groups) ** 0.5)
             weights[0] = with_labels(weights[0], torch.from_numpy(shifts))
     device, generator = trainer.device, trainer.generator
@@ -97,26 +101,13 @@ def _recipe(path: Path, card: ModelCard) -> Config:
         ) from error
 
 
-def _check(path: Path, card: ModelCard, config: Config, trainer: Trainer) -> None:
-    """Refuse a model of another generator, or with other labels.
-
-    One without labels may go on as one with any: each class starts as a shift of the latent of its own.
-    """
-    now = trainer.config
-    wanted = structs.replace(now, size=config.size, channels=config.channels, generator=config.generator)
+def _check(path: Path, before: Config, now: Config) -> None:
+    """Refuse a model of another generator."""
+    wanted = structs.replace(now, size=before.size, channels=before.channels, generator=before.generator)
     if changes := differences(wanted, now):
         raise CheckpointError(
             f"{path} has another generator than this run: {'; '.join(changes)}. Give the run its values with --set, or "
             "start from random weights"
-        )
-    before, after = (
-        [(group.name, group.classes) for group in groups] for groups in (card.labels, trainer.label_groups)
-    )
-    if before and before != after:
-        names = ", ".join(name for name, _ in before)
-        raise CheckpointError(
-            f"{path} takes labels, and this run must take the same with the same classes ({names}): change labels or "
-            "the data, or start from random weights"
         )
 
 
