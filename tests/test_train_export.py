@@ -20,10 +20,11 @@ from animegen import Generator, OutputError, latents
 from train import networks
 from train.config import load_config
 from train.errors import CheckpointError, ConfigError, ExportError
-from train.export.graph import ExportGraph, directions, set_standing_statistics, to_levels
+from train.export.graph import ExportGraph, directions, to_levels
 from train.export.model import build, export
 from train.export.onnx_graph import halve
 from train.export.proof import BATCHES, Weights, prove
+from train.networks.standing import set_standing_statistics
 from train.run import checkpoint
 
 

@@ -21,8 +21,9 @@ from train.config import Config, load_config
 from train.data import Dataset, DatasetGroup, DatasetLabels
 from train.errors import CheckpointError
 from train.export import onnx_graph
-from train.export.graph import ExportGraph, set_standing_statistics, to_levels
+from train.export.graph import ExportGraph, to_levels
 from train.export.model import build, export
+from train.networks.standing import set_standing_statistics
 from train.run import checkpoint
 from train.run.open import Place, start_run
 from train.run.session import Limits

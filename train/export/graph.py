@@ -1,48 +1,19 @@
-"""A trained generator as it is served: BatchNorms with statistics of their own, then folded away; uint8 images out."""
+"""A trained generator as it is served: its BatchNorms folded away, uint8 images out."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from animegen.labels import LabelGroup, classes_at, one_hot
 from train.networks import GeneratorNetwork
 from train.networks.layers import Residual
 
 DIRECTIONS = 16
-_STANDING_BATCHES, _STANDING_BATCH_SIZE = 32, 128
-_STREAM_STANDING = 21
-
-
-@torch.no_grad()
-def set_standing_statistics(generator: GeneratorNetwork, *, seed: int, groups: Sequence[LabelGroup] = ()) -> None:
-    """Give every BatchNorm the mean statistics of this generator's own activations, over 32 batches of 128 latents.
-
-    Their labels are drawn as often as they were in training; `groups` are those that it takes.
-
-    The running statistics follow the trained weights, not their moving average (Brock et al. 2019, arXiv 1809.11096,
-    section 4.1, "standing statistics"). The generator is in evaluation mode afterwards.
-    """
-    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
-    if not norms:
-        generator.eval()
-        return
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all batches
-    generator.train()
-    rng = np.random.default_rng([seed, _STREAM_STANDING])
-    for _ in range(_STANDING_BATCHES):
-        inputs = [rng.standard_normal((_STANDING_BATCH_SIZE, generator.z_dim), np.float32)]
-        if groups:
-            inputs.append(one_hot(classes_at(rng.random((_STANDING_BATCH_SIZE, len(groups))), groups), groups))
-        generator(*map(torch.from_numpy, inputs))
-    generator.eval()
 
 
 class ExportGraph(nn.Module):

@@ -21,8 +21,9 @@ from animegen.quality.evaluation import evaluate
 from animegen.runtime import Session
 from train.config import Config, differences, to_mapping
 from train.export import onnx_graph
-from train.export.graph import ExportGraph, directions, set_standing_statistics
+from train.export.graph import ExportGraph, directions
 from train.export.proof import Weights, prove
+from train.networks.standing import set_standing_statistics
 from train.run import checkpoint
 from train.run.checkpoint import CheckpointCard, EarlierRun
 from train.run.monitor import Monitor
