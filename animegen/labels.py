@@ -31,7 +31,8 @@ class LabelGroup:
 
     name: str
     classes: tuple[str, ...]
-    counts: tuple[int, ...]  # training images of each class; those whose class was unknown are not among them
+    counts: tuple[int, ...]  # training images of each class
+    unknown: int = 0  # and those whose class was unknown
 
 
 @dataclass(frozen=True)
@@ -252,8 +253,9 @@ def draw_classes(seeds: Iterable[int], z_dim: int, groups: Sequence[LabelGroup])
 
     The law: the stream of `numpy.random.RandomState(seed)` gives the latent's `z_dim` normal values, as
     `latents.from_seeds` draws them, and then one uniform value u in [0, 1) for each group, in order. The class is the
-    first of which the counts up to and with its own sum to more than u times all of them. So row i depends on seeds[i],
-    `z_dim` and the counts alone, and an unknown class is never drawn.
+    first of which the counts up to and with its own sum to more than u times all images, those of an unknown class
+    among them. Where there is none such, the class is unknown: −1. So row i depends on seeds[i], `z_dim` and the counts
+    alone.
 
     Raises:
         UsageError: a seed is not a whole number from 0 to 2³²−1.
@@ -265,15 +267,21 @@ def draw_classes(seeds: Iterable[int], z_dim: int, groups: Sequence[LabelGroup])
 
 
 def classes_at(uniform: NDArray[np.float64], groups: Sequence[LabelGroup]) -> NDArray[np.int64]:
-    """The classes that uniform values [N, groups] in [0, 1) choose, by the groups' counts: int64 [N, groups]."""
+    """The classes that uniform values [N, groups] in [0, 1) choose, by the groups' counts: int64 [N, groups].
+
+    An unknown class is −1.
+    """
     classes = np.empty(uniform.shape, np.int64)
     for column, group in enumerate(groups):
-        sums = np.cumsum(group.counts)
+        sums = np.cumsum([*group.counts, group.unknown])
         classes[:, column] = np.searchsorted(sums, uniform[:, column] * sums[-1], side="right")
+        classes[classes[:, column] == len(group.classes), column] = -1
     return classes
 
 
 def one_hot(classes: NDArray[np.int64], groups: Sequence[LabelGroup]) -> Labels:
-    """Class numbers [N, groups] as a generator takes them: float32 [N, L]."""
-    parts = [np.eye(len(group.classes), dtype=np.float32)[classes[:, k]] for k, group in enumerate(groups)]
+    """Class numbers [N, groups] as a generator takes them: float32 [N, L]; −1, unknown, gives zeros."""
+    parts = [
+        (classes[:, k, None] == np.arange(len(group.classes))).astype(np.float32) for k, group in enumerate(groups)
+    ]
     return np.concatenate([np.zeros((len(classes), 0), np.float32), *parts], axis=1)

@@ -191,7 +191,7 @@ def tiny_graph(z_name: str = "z") -> onnx.ModelProto:
 
 GROUPS = (
     LabelGroup("hair", ("blonde", "blue", "red"), (60, 30, 10)),
-    LabelGroup("eyes", ("green", "grey"), (5, 7)),
+    LabelGroup("eyes", ("green", "grey"), (5, 7), unknown=4),
 )
 
 

@@ -336,7 +336,8 @@ def test_labels_that_mean_nothing(animegen: Run, conditional_model: Path, option
 def test_info_shows_the_groups(animegen: Run, conditional_model: Path) -> None:
     assert "labels.eyes" in animegen("info", "--model", conditional_model).stdout.decode()
     card = json.loads(animegen("info", "--model", conditional_model, "--json").stdout)
-    assert card["labels"][1] == {"name": "eyes", "classes": ["green", "grey"], "counts": [5, 7]}
+    assert card["labels"][0] == {"name": "hair", "classes": ["blonde", "blue", "red"], "counts": [60, 30, 10]}
+    assert card["labels"][1] == {"name": "eyes", "classes": ["green", "grey"], "counts": [5, 7], "unknown": 4}
 
 
 @pytest.mark.parametrize("page", ["docs/library.md", "docs/model-format.md"])

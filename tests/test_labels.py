@@ -26,6 +26,7 @@ from animegen.labels import (
 
 HAIR = LabelGroup("hair", ("blonde", "blue", "red"), (60, 30, 10))
 EYES = LabelGroup("eyes", ("closed", "green"), (0, 7))
+LENGTH = LabelGroup("length", ("long", "short"), (20, 30), unknown=50)
 
 
 def test_the_law_is_the_documented_one() -> None:
@@ -39,6 +40,8 @@ def test_the_law_is_the_documented_one() -> None:
             assert draw_classes([seed], z_dim, [HAIR, EYES]).tolist() == [[hair, 1]]
             other = 0 if v < 0.6 else 1 if v < 0.9 else 2  # the groups in order, a value each
             assert draw_classes([seed], z_dim, [EYES, HAIR]).tolist() == [[1, other]]
+            length = 0 if v < 0.2 else 1 if v < 0.5 else -1
+            assert draw_classes([seed], z_dim, [HAIR, LENGTH]).tolist() == [[hair, length]]
 
 
 def test_a_seed_names_the_labels_it_named_before() -> None:
@@ -58,6 +61,8 @@ def test_classes_come_as_often_as_in_training() -> None:
     shares = np.bincount(classes[:, 0], minlength=3) / 3000
     assert shares == pytest.approx([0.6, 0.3, 0.1], abs=0.03)
     assert set(classes[:, 1]) == {1}  # no training image had the other
+    lengths = draw_classes(range(3000), 8, [LENGTH])[:, 0]
+    assert [(lengths == k).mean() for k in (0, 1, -1)] == pytest.approx([0.2, 0.3, 0.5], abs=0.03)
 
 
 def test_labels_are_one_hot_in_every_group() -> None:
@@ -69,6 +74,7 @@ def test_labels_are_one_hot_in_every_group() -> None:
     np.testing.assert_array_equal(labels[:, 3:].argmax(1), classes[:, 1])
     np.testing.assert_array_equal(labels.sum(1), 2)
     assert one_hot(np.zeros((4, 0), np.int64), []).shape == (4, 0)
+    assert one_hot(np.array([[1, -1], [-1, 0]]), [HAIR, LENGTH]).tolist() == [[0, 1, 0, 0, 0], [0, 0, 0, 1, 0]]
 
 
 def test_no_seeds() -> None:

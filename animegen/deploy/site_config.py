@@ -59,7 +59,12 @@ def facts(generator: Generator, files: list[dict[str, Any]]) -> dict[str, Any]:
         "image_shape": list(card.image_shape),
         "directions": len(card.directions),
         "labels": [
-            {"name": group.name, "classes": list(group.classes), "counts": list(group.counts)}
+            {
+                "name": group.name,
+                "classes": list(group.classes),
+                "counts": list(group.counts),
+                "unknown": group.unknown,
+            }
             for group in generator.labels
         ],
         "licence": card.licence,

@@ -159,7 +159,7 @@ class ModelCard:
         values["earlier"] = tuple(values.get("earlier", ()))
         values["directions"] = tuple(map(tuple, directions))
         values["labels"] = tuple(
-            LabelGroup(group["name"], tuple(group["classes"]), tuple(group["counts"]))
+            LabelGroup(group["name"], tuple(group["classes"]), tuple(group["counts"]), group.get("unknown", 0))
             for group in values.get("labels", ())
         )
         other = {key: value for key, value in values.items() if key not in known}
@@ -171,6 +171,9 @@ class ModelCard:
         other: dict[str, Any] = values.pop("other")
         if not self.labels:
             del values["labels"]  # so that a file of format 1 is what it was
+        for group in values.get("labels", ()):
+            if not group["unknown"]:
+                del group["unknown"]
         return values | other
 
     def rows(self) -> list[tuple[str, str]]:
@@ -216,7 +219,10 @@ def _rows(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 def _counted(group: Mapping[str, Any]) -> str:
     """The classes of a group, with how often each was seen in training."""
-    return ", ".join(f"{name} ({count:,})" for name, count in zip(group["classes"], group["counts"], strict=True))
+    counted = [*zip(group["classes"], group["counts"], strict=True)]
+    if "unknown" in group:
+        counted.append(("of unknown class", group["unknown"]))
+    return ", ".join(f"{name} ({count:,})" for name, count in counted)
 
 
 def _are_groups(value: Any) -> bool:
@@ -228,8 +234,8 @@ def _are_groups(value: Any) -> bool:
     )
 
 
-def _is_group(name: Any = "", classes: Any = (), counts: Any = (), **_newer: Any) -> bool:
-    """Whether a group has a name, two classes or more, and a count of each that isn't 0 for all."""
+def _is_group(name: Any = "", classes: Any = (), counts: Any = (), unknown: Any = 0, **_newer: Any) -> bool:
+    """Whether a group has a name, two classes or more, counts of them that aren't all 0, and one of unknown ones."""
     return (
         isinstance(name, str)
         and name != ""
@@ -237,7 +243,7 @@ def _is_group(name: Any = "", classes: Any = (), counts: Any = (), **_newer: Any
         and isinstance(counts, list)
         and all(isinstance(known, str) and known for known in classes)
         and len(set(classes)) == len(classes) == len(counts) >= 2
-        and all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
+        and all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in (*counts, unknown))
         and sum(counts) > 0
     )
 

@@ -116,7 +116,9 @@ def agreements(
     agreed = []
     for number, group in enumerate(generator.labels):
         if group.name in columns:
-            share, images = _share(tags, extractor, group.name, columns[group.name][classes[:, number]])
+            drawn = classes[:, number]
+            places = np.where(drawn >= 0, columns[group.name][drawn], -1)
+            share, images = _share(tags, extractor, group.name, places)
             agreed.append(Agreement(group=group.name, generated=share, images=images))
     if real is None or real.labels is None:
         return tuple(agreed)

@@ -55,7 +55,7 @@ def export(
     onnx_graph.check_target(out)
     source = checkpoint.of(run)
     generator, saved = checkpoint.load_generator(source)
-    groups = tuple(LabelGroup(group.name, group.classes, group.counts) for group in saved.labels)
+    groups = tuple(LabelGroup(group.name, group.classes, group.counts, group.unknown) for group in saved.labels)
     if monitor is not None:
         monitor.check_size(saved.config.size)
     set_standing_statistics(generator, seed=saved.config.seed, groups=groups)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from animegen.images import stills
 from animegen.images.stills import Images
 from train.data import DatasetGroup
 from train.networks import GeneratorNetwork
-from train.networks.standing import set_standing_statistics
 from train.step.pixels import to_uint8
 
 FOLDER = "samples"
@@ -25,15 +23,10 @@ _BATCH = 64
 def generated(generator: GeneratorNetwork, count: int, groups: Sequence[DatasetGroup] = ()) -> Iterator[Images]:
     """The images of seeds 0 to count − 1 in batches: uint8 [N, H, W, C].
 
-    `groups` are those of the labels that the generator takes; each seed names its own, as in a model file. Where
-    classes are unknown, the running statistics are those of images with and without labels, and such images have others
-    than a model file's, which always have all of them: a copy then gets statistics as an export does.
+    `groups` are those of the labels that the generator takes; each seed names its own, as in a model file.
     """
     device = next(generator.parameters()).device
-    described = [labels.LabelGroup(group.name, group.classes, group.counts) for group in groups]
-    if any(group.unknown for group in groups):
-        generator = copy.deepcopy(generator)
-        set_standing_statistics(generator, seed=0, groups=described)
+    described = [labels.LabelGroup(group.name, group.classes, group.counts, group.unknown) for group in groups]
     for start in range(0, count, _BATCH):
         seeds = range(start, min(start + _BATCH, count))
         inputs = [latents.from_seeds(seeds, generator.z_dim)]

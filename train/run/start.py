@@ -55,7 +55,7 @@ def _from_model(trainer: Trainer, path: Path) -> tuple[EarlierRun, ...]:
     config = _recipe(path, card)
     _check(path, config, trainer.config)
     weights, biases = _layers(onnx.load(path))
-    groups = tuple(LabelGroup(group.name, group.classes, group.counts) for group in trainer.label_groups)
+    groups = tuple(LabelGroup(group.name, group.classes, group.counts, group.unknown) for group in trainer.label_groups)
     rng = np.random.default_rng([trainer.config.seed, _STREAM])
     inputs = [rng.standard_normal((_LATENTS, card.z_dim), np.float32)]
     if groups:

@@ -1,21 +1,21 @@
 // The labels of a conditional model: those that a seed draws, and those that are asked for, as animegen/labels.py has
-// them. A group is {name, classes, counts}; labels are a Float32Array [L], the classes of all groups one after another.
+// them. A group is {name, classes, counts, unknown}; labels are a Float32Array [L], the classes of all groups one after another.
 
 import { EngineError } from "./engine-error.js";
 import { Stream, place } from "./latents.js";
 
 const UNKNOWN = "unknown"; // in the place of a class
 
-/** The class of each group that a seed draws, as often as they were in training: a list of names. */
+/** The class of each group that a seed draws, as often as they were in training: a list of names, null if unknown. */
 export function drawClasses(seed, zDim, groups) {
   if (!groups.length) return [];
   const stream = new Stream(seed);
   for (let k = 0; k < zDim; k++) stream.normal(); // the latent's
-  return groups.map(({ classes, counts }) => {
-    const all = counts.reduce((sum, count) => sum + count, 0);
+  return groups.map(({ classes, counts, unknown = 0 }) => {
+    const all = counts.reduce((sum, count) => sum + count, unknown);
     const wanted = stream.uniform() * all;
     let sum = 0;
-    return classes.find((_, k) => (sum += counts[k]) > wanted);
+    return classes.find((_, k) => (sum += counts[k]) > wanted) ?? null;
   });
 }
 
@@ -24,7 +24,10 @@ export function labelsOf(seed, zDim, groups, asked = {}) {
   const unknown = Object.keys(asked).find((name) => !groups.some((group) => group.name === name));
   if (unknown !== undefined) throw wrong(`this model has no labels for ${unknown}`);
   const drawn = drawClasses(seed, zDim, groups);
-  return Float32Array.from(groups.flatMap((group, k) => values(group, asked[group.name] ?? drawn[k])));
+  const known = groups.map((group, k) => asked[group.name] ?? drawn[k]);
+  return Float32Array.from(
+    groups.flatMap((group, k) => (known[k] === null ? group.classes.map(() => 0) : values(group, known[k]))),
+  );
 }
 
 /** Labels blended in a straight line. */
