@@ -163,14 +163,14 @@ def test_a_critic_scores_classes_beside_the_value(norm: str) -> None:
     _, critic = networks(f"critic.norm={norm}", "labels=['*']", *CLASSIFIED)
     x = torch.randn(3, 3, 16, 16)
     critic.eval()
-    values, scores = critic.judge(x, Y)
+    values, scores = critic.values_and_scores(x, Y)
     torch.testing.assert_close(values, critic(x, Y))
     assert scores is not None
     assert scores.shape == (3, 5)
     assert scores.std() > 0
     for labels_and_weights in ([], ["labels=['*']"]):
         _, plain = networks(*labels_and_weights)
-        assert plain.judge(x, Y)[1] is None
+        assert plain.values_and_scores(x, Y)[1] is None
         assert not any("classifier" in name for name, _ in plain.named_parameters())
 
 
@@ -202,7 +202,7 @@ def test_both_networks_learn_classes(labelled_data: Path, objective: str) -> Non
         y = torch.eye(3)[torch.arange(96) % 3]
         with torch.no_grad():
             images = tested.generator(torch.randn(96, 8), torch.cat([y, torch.zeros(96, 2)], 1))
-            _, scores = tested.critic.judge(images, torch.zeros(96, 5))
+            _, scores = tested.critic.values_and_scores(images, torch.zeros(96, 5))
         assert scores is not None
         return float((scores[:, :3].argmax(1) == torch.arange(96) % 3).float().mean())
 
@@ -211,18 +211,35 @@ def test_both_networks_learn_classes(labelled_data: Path, objective: str) -> Non
 
 def test_a_weight_of_its_own_for_each_side(labelled_data: Path) -> None:
     gradients = {}
-    for sides in ("", "critic", "generator", "critic generator"):
-        tested = trainer(labelled_data, "labels=['*']", *(f"class_{side}=1.0" for side in sides.split()))
+    for name, settings in {
+        "none": (),
+        "critic": ("class_critic=1.0",),
+        "both": ("class_critic=1.0", "class_generator=1.0"),
+    }.items():
+        tested = trainer(labelled_data, *settings)
         tested.generator_step(0)
-        gradients[sides] = torch.cat([p.grad.flatten() for p in tested.generator.parameters() if p.grad is not None])
+        gradients[name] = torch.cat([p.grad.flatten() for p in tested.generator.parameters() if p.grad is not None])
         tested.critic_step(0)
-        if sides:
-            assert tested.critic.classifier is not None
-            gradient = tested.critic.classifier[1].weight.grad
-            assert (gradient is not None and bool(gradient.abs().max() > 0)) == ("critic" in sides)
-    assert torch.equal(gradients[""], gradients["critic"])
-    assert torch.equal(gradients["generator"], gradients["critic generator"])
-    assert not torch.allclose(gradients[""], gradients["generator"])
+        assert (tested.critic.classifier is None) == (name == "none")
+        if tested.critic.classifier is not None:
+            assert tested.critic.classifier[1].weight.grad.abs().max() > 0
+    assert torch.equal(gradients["none"], gradients["critic"])
+    assert not torch.allclose(gradients["none"], gradients["both"])
+
+
+def test_a_clipped_critic_s_classifier_is_not_clipped(labelled_data: Path) -> None:
+    tested = trainer(labelled_data, "objective='wgan'", "class_critic=1.0", "clip=0.001")
+    tested.train_step()
+    sizes = {name: float(p.detach().abs().max()) for name, p in tested.critic.named_parameters()}
+    assert sizes.pop("classifier.1.weight") > 0.002
+    del sizes["classifier.1.bias"]
+    assert max(sizes.values()) == pytest.approx(0.001)
+
+
+def test_weights_for_classes_need_labels(tiny_data: Path) -> None:
+    tested = trainer(tiny_data, "labels=[]", *CLASSIFIED)
+    assert tested.critic.classifier is None
+    assert "class_loss" not in tested.train_step()
 
 
 # --- draws ---

@@ -77,7 +77,7 @@ def test_names_and_settings_that_are_no_utf8_fit_into_json(tmp_path: Path) -> No
         ("size = 300", r"\$\.size"),
         ("size = 28\n[generator]\nsmallest = 2\nkernel = 4", "generator.kernel is 4 and must be odd"),
         ("label_noise = 0.1", "label_noise is 0.1 and must be 0 for wgan-gp"),
-        ("class_generator = 0.1", "class_generator 0.1, and both must be 0 where labels is empty"),
+        ("class_generator = 0.1", "class_generator is 0.1 and class_critic 0, so the classifier would learn nothing"),
         ("labels = ['*', 'hair']", r"labels are \*, hair and must be names of groups, or \* alone"),
         ("gamma = 1.0", "gamma is 1.0 and must be 0 for wgan-gp"),
         ("accumulate = 3", "accumulate is 3 and must cut batch_size, 64"),

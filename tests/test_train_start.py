@@ -138,27 +138,17 @@ def test_the_command_and_the_card_tell_the_history(model: Path, tiny_data: Path,
 
 
 def test_a_shipped_model_is_named(tiny_data: Path, tmp_path: Path) -> None:
-    """Its recipe is of an early version of this program."""
-    done = train_in_process(
-        "fit",
-        "--from",
-        "anime-pixels-64",
-        "--preset",
-        "anime-pixels-64",
-        "--data",
-        tiny_data,
-        "--out",
-        tmp_path / "run",
-    )
+    options = ("--preset", "anime-pixels-64", "--data", tiny_data, "--out", tmp_path / "run")
+    done = train_in_process("fit", "--from", "anime-pixels-64", *options)
     assert_error(done, 1, "16×16", "--size 64")  # its data are looked at first
     config = load_config("anime-pixels-64", ["batch_size=4"])
-    images = np.zeros((4, 64, 64, 3), np.uint8)
-    started = Trainer(config, images, device=HERE.device, precision="fp32")
+    started = Trainer(config, np.zeros((4, 64, 64, 3), np.uint8), device=HERE.device, precision="fp32")
     (earlier,) = begin(started, Path("anime-pixels-64"))
-    assert earlier.images_seen == 2_140_000
     z = latents.from_seeds(range(4), 128)
     with Generator.load("anime-pixels-64", device="cpu") as served:
-        assert np.abs(images_of(started, z) - served(z)).max() < 1
+        assert earlier.images_seen == served.card.images_seen
+        unknown = np.zeros((4, sum(len(group.classes) for group in served.labels)), np.float32)
+        assert np.abs(images_of(started, z) - served(z, unknown)).max() < 1
 
 
 # --- what is refused ---
@@ -179,11 +169,12 @@ def test_a_damaged_or_foreign_model_is_refused(model: Path, tiny_data: Path, tmp
         assert_error(done, 1, str(path.name), *words)
         assert not (tmp_path / "run").exists()
 
-    refused(tmp_path / "none.onnx", "none.onnx")
+    refused(tmp_path / "none.onnx", "no model", "anime-pixels-64")
+    refused(tmp_path / "anime-tag-64", "does not exist", "anime-pixels-64", ".onnx")
     (tmp_path / "damaged.onnx").write_bytes(model.read_bytes()[:1000])
-    refused(tmp_path / "damaged.onnx", "damaged.onnx")
+    refused(tmp_path / "damaged.onnx", "ONNX")
     onnx.save(tiny_graph(), tmp_path / "foreign.onnx")
-    with pytest.raises(CheckpointError, match=r"foreign\.onnx is no model of this package"):
+    with pytest.raises(CheckpointError, match=r"foreign\.onnx has no animegen card"):
         begin(trainer(tiny_config(), tiny_data), tmp_path / "foreign.onnx")
     renamed = onnx.load(model)
     values = {entry.key: entry.value for entry in renamed.metadata_props}

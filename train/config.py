@@ -129,7 +129,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def classified(self) -> bool:
         """Whether the critic also says which class an image has."""
-        return self.class_critic > 0 or self.class_generator > 0
+        return bool(self.labels) and self.class_critic > 0
 
     @property
     def penalty_weight(self) -> float:
@@ -234,10 +234,10 @@ def _check(config: Config) -> None:
             f"gamma is {config.gamma} and must be 0 for wgan-gp, whose penalty is lambda_gp: "
             "leave it out, or take another objective"
         )
-    if config.classified and not config.labels:
+    if config.class_generator and not config.class_critic:
         raise ConfigError(
-            f"class_critic is {config.class_critic} and class_generator {config.class_generator}, and both must be 0 "
-            "where labels is empty: name the groups of labels, or leave them out"
+            f"class_generator is {config.class_generator} and class_critic 0, so the classifier would learn nothing: "
+            "give class_critic a weight, such as 2"
         )
     if ALL_LABELS in config.labels and len(config.labels) > 1:
         raise ConfigError(

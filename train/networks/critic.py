@@ -53,7 +53,7 @@ class Critic(nn.Module):
         if classes:
             self.projection = nn.Linear(sum(classes), channels, bias=False)
             init_projection(self.projection, inputs, len(classes), normed=normed, slope=settings.slope)
-        if classes and config.classified:  # last: without it all else is drawn alike
+        if classes and config.classified:  # last, so that the weights above are drawn as without it
             scores = nn.Linear(inputs, sum(classes))
             init_critic(scores, normed=normed, slope=settings.slope)
             self.classifier = nn.Sequential(nn.Flatten(), scores)
@@ -69,7 +69,7 @@ class Critic(nn.Module):
         """The values of images. A group of labels is one-hot, or zeros where the class is unknown."""
         return self._value(self.features(x), labels)
 
-    def judge(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def values_and_scores(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The values of images, and the scores of their classes [N, L] where there is a classifier."""
         h = self.features(x)
         return self._value(h, labels), None if self.classifier is None else self.classifier(h)

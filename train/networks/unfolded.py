@@ -86,13 +86,13 @@ def _fill(layers: Sequence[nn.Module], x: Tensor, arrays: Iterator[tuple[Tensor,
 
 def _take(layer: nn.Module, weight: Tensor) -> None:
     """Copy the weight of a served layer."""
-    own = layer.weight
-    assert isinstance(own, Tensor)
+    target = layer.weight
+    assert isinstance(target, Tensor)
     if isinstance(layer, nn.Linear):  # served as a transposed convolution from 1×1: [inputs, C, H, W]
         weight = weight.flatten(1).T
-    if weight.shape != own.shape:
-        raise ValueError(f"a layer of {tuple(weight.shape)} where this generator has {tuple(own.shape)}")
-    own.copy_(weight)
+    if weight.shape != target.shape:
+        raise ValueError(f"a layer of {tuple(weight.shape)} where this generator has {tuple(target.shape)}")
+    target.copy_(weight)
 
 
 def _pass_on(norm: nn.BatchNorm2d, x: Tensor, bias: Tensor) -> None:

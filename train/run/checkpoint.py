@@ -271,8 +271,8 @@ def _load(path: Path, trainer: Trainer) -> None:
     wanted = _tensors(trainer, contiguous=False)
     if saved.keys() != wanted.keys() or any(saved[name].shape != wanted[name].shape for name in saved):
         raise CheckpointError(
-            f"{path} holds the tensors of other networks or optimisers: keep the values of [generator] and [critic] "
-            "and the optimisers' algorithms, or start from random weights"
+            f"{path} holds the tensors of other networks or optimisers: keep the values of [generator] and [critic], "
+            "whether class_critic is 0, and the optimisers' algorithms, or start from random weights"
         )
     with torch.no_grad():
         for name, value in wanted.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from train.run import checkpoint
 from train.run.checkpoint import EarlierRun
 from train.step.trainer import Trainer
 
-_LATENTS = 1024  # from which the activations' statistics are taken
+_LATENTS = 256  # from which the activations' statistics are taken: two batches of training, or more
 _STREAM = 22
 
 
@@ -33,15 +34,21 @@ def begin(trainer: Trainer, start: Path) -> tuple[EarlierRun, ...]:
 
     A run's folder or a checkpoint gives both networks, the moving average and the moments. A model file, or a shipped
     model's name, gives the generator alone: the critic keeps its random weights. Its labels stay where the run has the
-    same. Of others each class starts as a shift of the latent of its own.
+    very same; else each class starts as a shift of the latent of its own.
 
     Raises:
         CheckpointError: it is missing, damaged, or has other networks than the trainer; a run that has other labels or
             optimisers.
         ModelError: a model file that is missing or damaged.
     """
-    if start.suffix == ".onnx" or (str(start) in shipped_models() and not start.exists()):
+    names = shipped_models()
+    if start.suffix.lower() == ".onnx" or (str(start) in names and not start.exists()):
         return _from_model(trainer, find_model(start))
+    if not start.exists():
+        raise CheckpointError(
+            f"{start} does not exist: name the folder of a run, a checkpoint, an .onnx file that export wrote, or one "
+            f"of {', '.join(names)}"
+        )
     return checkpoint.start_from(checkpoint.of(start), trainer)
 
 
@@ -49,9 +56,7 @@ def _from_model(trainer: Trainer, path: Path) -> tuple[EarlierRun, ...]:
     with Generator.load(path, device="cpu") as served:  # which refuses a file that is damaged or no model
         card = served.card
         if served.is_foreign:
-            raise CheckpointError(
-                f"{path} is no model of this package, and its layers are unknown: train from one that is"
-            )
+            raise CheckpointError(f"{path} has no animegen card and must have one: name a file that export wrote")
     config = _recipe(path, card)
     _check(path, config, trainer.config)
     weights, biases = _layers(onnx.load(path))
@@ -65,19 +70,16 @@ def _from_model(trainer: Trainer, path: Path) -> tuple[EarlierRun, ...]:
         if groups:
             shifts = rng.standard_normal((inputs[1].shape[1], card.z_dim), np.float32) / np.float32(len(groups) ** 0.5)
             weights[0] = with_labels(weights[0], torch.from_numpy(shifts))
-    device, generator = trainer.device, trainer.generator
+    # On the CPU, so that all processes of a run begin with the same bits.
+    generator = copy.deepcopy(trainer.generator).cpu()
     try:
-        unfold(
-            generator,
-            [weight.to(device) for weight in weights],
-            [bias.to(device) for bias in biases],
-            torch.from_numpy(np.concatenate(inputs, 1)).to(device),
-        )
+        unfold(generator, weights, biases, torch.from_numpy(np.concatenate(inputs, 1)))
     except ValueError as error:
         raise CheckpointError(
             f"{path} has layers that its card doesn't name ({error}): was it rewritten? Take the file that was exported"
         ) from error
-    trainer.ema.load_state_dict(generator.state_dict())
+    for network in (trainer.generator, trainer.ema):
+        network.load_state_dict(generator.state_dict())
     trainer.images_before = card.images_seen
     earlier = EarlierRun(
         config=config,

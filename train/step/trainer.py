@@ -83,7 +83,7 @@ class Trainer:
         self.generator_optimiser = build_optimiser(self.generator, optimisers[0], captured=self.captures)
         self.critic_optimiser = build_optimiser(self.critic, optimisers[1], captured=self.captures)
         self.compiled = compiled
-        self._input_gradient, self._judge = penalty.input_gradient, self.critic.judge
+        self._input_gradient, self._evaluate = penalty.input_gradient, self.critic.values_and_scores
         if compiled:
             self._compile()
         update = CudaGraph if self.captures else Eager
@@ -123,7 +123,7 @@ class Trainer:
                 f"--compile can't differentiate a critic with the norm {self.config.critic.norm!r} twice: leave it out"
             )
         self.generator.compile()
-        self._judge = torch.compile(self.critic.judge)
+        self._evaluate = torch.compile(self.critic.values_and_scores)
         self._input_gradient = torch.compile(penalty.input_gradient)
 
     def train_step(self) -> dict[str, float]:
@@ -180,8 +180,9 @@ class Trainer:
         figures["critic_gradient"] = self._descend(self.critic, self.critic_optimiser)
         if self.config.objective == "wgan":
             with torch.no_grad():
-                for parameter in self.critic.parameters():  # Arjovsky et al. 2017, Algorithm 1, line 7
-                    parameter.clamp_(-self.config.clip, self.config.clip)
+                for name, parameter in self.critic.named_parameters():  # Arjovsky et al. 2017, Algorithm 1, line 7
+                    if not name.startswith("classifier."):  # whose scores are no part of the distance
+                        parameter.clamp_(-self.config.clip, self.config.clip)
         return figures
 
     def _critic_gradients(self, inputs: Tensors, *, penalised: bool) -> Figures:
@@ -189,7 +190,7 @@ class Trainer:
         with torch.no_grad(), self._autocast():
             x_fake, x_real = self._x_fake(inputs), self._x_real(inputs)
         with self._autocast():
-            (c_real, c_fake), (scores, _) = self._judged(inputs, x_real, x_fake)
+            (c_real, c_fake), (scores, _) = self._evaluated(inputs, x_real, x_fake)
         if self.config.label_noise:  # 1 − σ(c) is σ(−c)
             loss = self.objective.critic(c_real * inputs["sign.real"], c_fake * inputs["sign.fake"])
         else:
@@ -240,9 +241,9 @@ class Trainer:
         with self._autocast():
             x_fake = self._x_fake(inputs)
             if self.objective.relativistic:
-                (c_real, c_fake), (_, scores) = self._judged(inputs, self._x_real(inputs), x_fake)
+                (c_real, c_fake), (_, scores) = self._evaluated(inputs, self._x_real(inputs), x_fake)
             else:
-                (c_fake,), (scores,) = self._judged(inputs, x_fake)
+                (c_fake,), (scores,) = self._evaluated(inputs, x_fake)
                 c_real = c_fake.detach()  # not looked at
         loss = self.objective.generator(c_real, c_fake)
         if scores is not None:
@@ -272,20 +273,20 @@ class Trainer:
         optimiser.step()
         return norm
 
-    def _judged(self, inputs: Tensors, *sides: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
+    def _evaluated(self, inputs: Tensors, *sides: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
         """The critic's values of each side's images, and their scores; in one pass, unless they'd share statistics.
 
         Every side has the step's labels.
         """
         labels = inputs.get("labels")
         if self.critic.batched:
-            judged = [self._judge(x, labels) for x in sides]
+            pairs = [self._evaluate(x, labels) for x in sides]
         else:
-            values, scores = self._judge(torch.cat(sides), None if labels is None else labels.repeat(len(sides), 1))
+            values, scores = self._evaluate(torch.cat(sides), None if labels is None else labels.repeat(len(sides), 1))
             parts = [None] * len(sides) if scores is None else scores.chunk(len(sides))
-            judged = list(zip(values.chunk(len(sides)), parts, strict=True))
-        return tuple(values.float() for values, _ in judged), tuple(
-            None if scores is None else scores.float() for _, scores in judged
+            pairs = list(zip(values.chunk(len(sides)), parts, strict=True))
+        return tuple(values.float() for values, _ in pairs), tuple(
+            None if scores is None else scores.float() for _, scores in pairs
         )
 
     def _x_real(self, inputs: Tensors) -> Tensor:
