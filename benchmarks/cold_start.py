@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch_graph import TorchGraph
 
-from animegen import find_model, latents
+from animegen import Generator, find_model, latents
 from animegen.checks.bench import machine
 
 GRID = """
@@ -28,19 +28,22 @@ from PIL import Image
 n, h, w, c = images.shape
 Image.fromarray(images.reshape(8, 8, h, w, c).swapaxes(1, 2).reshape(8 * h, 8 * w, c)).save("grid.png")
 """
-LATENTS = """
+INPUTS = """
 import numpy as np
 z = np.stack([np.random.RandomState(k).standard_normal(128) for k in range(64)]).astype(np.float32)
+# A model with labels is told nothing of them.
+inputs = [z, np.zeros((64, {labels}), np.float32)][: 1 + ({labels} > 0)]
 """
 ONNX_RUNTIME = """
 import onnxruntime
 session = onnxruntime.InferenceSession({path!r}, providers=["CPUExecutionProvider"])
-images = session.run(None, {{"z": z}})[0].transpose(0, 2, 3, 1)
+names = [entry.name for entry in session.get_inputs()]
+images = session.run(None, dict(zip(names, inputs)))[0].transpose(0, 2, 3, 1)
 """
 TORCH = """
 import torch
 with torch.inference_mode():
-    images = torch.jit.load("network.pt")(torch.from_numpy(z)).permute(0, 2, 3, 1).numpy()
+    images = torch.jit.load("network.pt")(*map(torch.from_numpy, inputs)).permute(0, 2, 3, 1).numpy()
 """
 
 
@@ -58,10 +61,13 @@ def commands(model: str, folder: Path) -> dict[str, list[str]]:
     """What is timed, by name; the traced network and the scripts are put into the folder."""
     path = find_model(model).absolute()
     network = TorchGraph(path).eval()
-    example = torch.from_numpy(latents.from_seeds(range(64), 128))
-    torch.jit.save(torch.jit.trace(network, example), folder / "network.pt")  # type: ignore[no-untyped-call]
-    (folder / "ort.py").write_text(LATENTS + ONNX_RUNTIME.format(path=str(path)) + GRID, encoding="utf-8")
-    (folder / "torch_script.py").write_text(LATENTS + TORCH + GRID, encoding="utf-8")
+    with Generator.load(path, device="cpu") as generator:
+        labels = sum(len(group.classes) for group in generator.labels)
+    example = [torch.from_numpy(latents.from_seeds(range(64), 128)), torch.zeros(64, labels)][: 1 + (labels > 0)]
+    torch.jit.save(torch.jit.trace(network, tuple(example)), folder / "network.pt")  # type: ignore[no-untyped-call]
+    inputs = INPUTS.format(labels=labels)
+    (folder / "ort.py").write_text(inputs + ONNX_RUNTIME.format(path=str(path)) + GRID, encoding="utf-8")
+    (folder / "torch_script.py").write_text(inputs + TORCH + GRID, encoding="utf-8")
     animegen = [sys.executable, "-m", "animegen"]
     return {
         "animegen sample --n 64": [*animegen, "sample", "--n", "64", "--model", model],
@@ -74,7 +80,7 @@ def commands(model: str, folder: Path) -> dict[str, list[str]]:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", default="anime-face-64,anime-pixels-64")
+    parser.add_argument("--models", default="anime-face-64,anime-tags-64")
     parser.add_argument("--repeats", type=int, default=9)
     arguments = parser.parse_args()
     print(", ".join(f"{key} {value}" for key, value in machine().items()))

@@ -1,7 +1,8 @@
 """The ways in which one model file may be run, for `inference.py`: each takes latents and gives uint8 images.
 
 All have the same number of threads. A way's `images` makes one batch; its `stream` makes many in the way that its own
-documentation recommends for that. The latents of peers are made beforehand, animegen's own are part of its time.
+documentation recommends for that. The latents of peers are made beforehand, animegen's own are part of its time. A
+model with labels is given those of seeds 0 and on, whatever the latents are.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from animegen import Generator, latents
+from animegen import Generator, labels, latents
 from animegen.runtime.devices import Engine
 
 Latents = latents.Latents
@@ -41,6 +43,14 @@ def _one_by_one(images: Callable[[Latents], Any], z_dim: int) -> Callable[[int, 
     return stream
 
 
+def _feeds(path: Path) -> Callable[[Latents], list[Any]]:
+    """From latents to all that a graph takes, in its order."""
+    with Generator.load(path, device="cpu") as generator:
+        groups, z_dim = generator.labels, generator.card.z_dim
+    drawn = cache(lambda n: labels.draw_labels(range(n), z_dim, groups))
+    return lambda z: [z, drawn(len(z))] if groups else [z]
+
+
 def _batches(n: int, size: int, z_dim: int) -> Iterator[Latents]:
     z = latents.from_seeds(range(size), z_dim)
     return (z[: min(size, n - start)] for start in range(0, n, size))
@@ -50,12 +60,13 @@ def animegen(path: Path, threads: int, engine: Engine = "onnxruntime") -> Way:
     """The library as it is."""
     generator = Generator.load(path, device="cpu", threads=threads, engine=engine)
     generator.warm_up()
+    feeds = _feeds(path)
 
     def stream(n: int, size: int) -> None:
         for _ in generator.stream(range(n), batch_size=size):
             pass
 
-    return Way(lambda z: generator(z, batch_size=len(z)), stream)
+    return Way(lambda z: generator(*feeds(z), batch_size=len(z)), stream)
 
 
 def animegen_openvino(path: Path, threads: int) -> Way:
@@ -70,10 +81,11 @@ def onnx_runtime(path: Path, threads: int) -> Way:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    z_dim = session.get_inputs()[0].shape[1]
+    z_dim, feeds = session.get_inputs()[0].shape[1], _feeds(path)
+    names = [entry.name for entry in session.get_inputs()]
 
     def images(z: Latents) -> Any:
-        return session.run(None, {"z": z})[0]
+        return session.run(None, dict(zip(names, feeds(z), strict=True)))[0]
 
     return Way(images, _one_by_one(images, z_dim))
 
@@ -86,13 +98,16 @@ def onnx_runtime_lanes(path: Path, threads: int) -> Way:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     z_dim, pool = session.get_inputs()[0].shape[1], ThreadPoolExecutor(threads)
+    names, feeds = [entry.name for entry in session.get_inputs()], _feeds(path)
+
+    def run(z: Latents) -> Any:
+        return session.run(None, dict(zip(names, feeds(z), strict=True)))[0]
 
     def images(z: Latents) -> Any:
-        parts = [part for part in np.array_split(z, threads) if len(part)]
-        return np.concatenate(list(pool.map(lambda part: session.run(None, {"z": part})[0], parts)))
+        return np.concatenate(list(pool.map(run, [part for part in np.array_split(z, threads) if len(part)])))
 
     def stream(n: int, size: int) -> None:
-        for _ in pool.map(lambda z: session.run(None, {"z": z})[0], _batches(n, size, z_dim)):
+        for _ in pool.map(run, _batches(n, size, z_dim)):
             pass
 
     return Way(images, stream)
@@ -108,14 +123,15 @@ def openvino(path: Path, threads: int) -> Way:
 
     single, many = compiled("LATENCY"), compiled("THROUGHPUT")
     request, z_dim = single.create_infer_request(), single.input(0).partial_shape[1].get_length()
+    feeds = _feeds(path)
 
     def images(z: Latents) -> Any:
-        return request.infer({0: z})[0]
+        return request.infer(dict(enumerate(feeds(z))))[0]
 
     def stream(n: int, size: int) -> None:
         queue = AsyncInferQueue(many)
         for z in _batches(n, size, z_dim):
-            queue.start_async({0: z})
+            queue.start_async(dict(enumerate(feeds(z))))
         queue.wait_all()
 
     return Way(images, stream)
@@ -128,11 +144,11 @@ def torch_eager(path: Path, threads: int, change: Callable[[Any], Any] = lambda 
 
     torch.set_num_threads(threads)
     network = TorchGraph(path).eval()
-    network, z_dim = change(network), 128
+    network, z_dim, feeds = change(network), 128, _feeds(path)
 
     def images(z: Latents) -> Any:
         with torch.inference_mode(), torch.autocast("cpu", **{"enabled": False, **options}):
-            return network(torch.from_numpy(z)).numpy()
+            return network(*map(torch.from_numpy, feeds(z))).numpy()
 
     return Way(images, _one_by_one(images, z_dim))
 

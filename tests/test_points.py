@@ -105,7 +105,7 @@ def test_seeds_are_taken_one_after_another() -> None:
     half_way = latents.interpolate(one, two, 3)[1]
     np.testing.assert_array_equal(z, latents.interpolate(half_way, three, 5)[1])
     assert z.dtype == np.float32
-    assert labels.shape == (0,)
+    assert labels.shape == (sum(len(group.classes) for group in generator.labels),)
 
 
 def test_threads_draw_their_own_latents() -> None:
