@@ -48,6 +48,23 @@ def test_its_card_is_whole(name: str) -> None:
     assert page.endswith(card.to_markdown())
 
 
+def test_the_model_of_a_checkout_draws_what_it_is_asked_for() -> None:
+    folder = ROOT / "docs" / "models"
+    page = (folder / "anime-tags-64.md").read_text(encoding="utf-8")
+    with Generator.load(folder / "anime-tags-64.onnx", device="cpu") as generator:
+        card = generator.card
+        sheet = generator.sheet(11, rows="hair", columns="eyes")
+    assert page.endswith(card.to_markdown())
+    assert card.images_seen >= 2_000_000
+    for group in ("hair", "eyes"):
+        assert card.quality[f"agreement_{group}"] >= 0.9 * card.quality[f"agreement_{group}_of_real_images"]
+    # The picture in the README is that of the command there, as WebP, with names above and to the left.
+    with Image.open(folder / "anime-tags-64-colours.webp") as picture:
+        shown = np.asarray(picture.convert("RGB")).astype(int)
+    drawn = grid(sheet.reshape(-1, 64, 64, 3), columns=12)
+    assert np.abs(shown[-drawn.shape[0] :, -drawn.shape[1] :] - drawn).mean() < 8
+
+
 def test_it_tells_what_draws() -> None:
     with Generator.load(device="cpu") as generator:
         card = generator.card
