@@ -103,6 +103,7 @@ def test_commands_that_take_too_long_are_ones_that_the_programs_know(page: str) 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python") and page != "docs/embedding.md"])
 def test_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     for block in blocks(page, "python"):
         exec(compile(block, page, "exec"), {"__name__": "a reader's program"})
 
