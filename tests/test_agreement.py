@@ -146,13 +146,16 @@ def test_the_distance_within_a_class(conditional_model: Path, tiny_extractor: Ex
     assert hair.images == min((drawn == 1).sum(), (drawn == 2).sum(), 25)
 
 
+@pytest.mark.parametrize("rule", ["linear", "network"])
 def test_the_benchmark_sorts_by_a_rule_of_real_pictures(
-    conditional_model: Path, tiny_extractor_file: Path, tmp_path: Path
+    rule: str, conditional_model: Path, tiny_extractor_file: Path, tmp_path: Path
 ) -> None:
+    if rule == "network":
+        pytest.importorskip("torch")
     data = dataset(tmp_path / "data")
     options = ("--model", conditional_model, "--data", data, "--extractor", tiny_extractor_file, "--held", "20")
     script = ROOT / "benchmarks" / "labels.py"
-    done = run(sys.executable, script, *options, "--group", "hair", "--each", "8")
+    done = run(sys.executable, script, *options, "--group", "hair", "--each", "8", "--rule", rule)
     assert done.returncode == 0, done.stderr.decode()
     rows = [line.strip("| ").split(" | ") for line in done.stdout.decode().splitlines()[3:]]
     assert [row[0] for row in rows] == ["blonde", "blue", "red", "all"]
