@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -233,7 +234,37 @@ def test_what_takes_too_long_is_given_up(faces: Generator, monkeypatch: pytest.M
         monkeypatch.setattr(service.batcher, "_take", lambda _room: [])  # no lane takes anything
         answer = client.get("/v1/images/5.png")
         assert_problem(answer, 503, "longer than 0.01 seconds")
+        assert "retry-after" not in answer.headers  # what is too much for the time is so again
         assert service.batcher.waiting == 0
+
+
+def test_an_animation_that_is_given_up_is_encoded_no_further(faces: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    from animegen.images.stills import to_pillow
+
+    encoded = []
+
+    def slowly(image: Any) -> Any:
+        encoded.append(image)
+        time.sleep(0.05)
+        return to_pillow(image)
+
+    ends = []
+    watched = Service._watched
+
+    def noting(service: Service, future: Any, request: Any, until: float) -> Any:
+        ends.append(until)
+        return watched(service, future, request, until)
+
+    with limited(faces, seconds=0.5) as client:
+        monkeypatch.setattr("animegen.images.animation.to_pillow", slowly)
+        monkeypatch.setattr(Service, "_watched", noting)
+        assert_problem(client.get("/v1/walk.gif?frames=200"), 503, "longer than 0.5 seconds")
+        encoder = service_of(client)._encoder
+        assert encoder is not None
+        encoder.submit(int).result()  # begins once the thread has let the animation go
+        assert 0 < len(encoded) < 200
+        assert len(ends) == 2  # its images are made and encoded
+        assert ends[0] == ends[1]  # within one limit
 
 
 def test_a_failing_model_is_told_without_its_words(
@@ -252,7 +283,9 @@ def test_a_failing_model_is_told_without_its_words(
         assert "secret" not in answer.text
         assert "/secret/path failed" in caplog.text  # the log has them
         monkeypatch.setattr("animegen.generator.Generator.__call__", lambda *_, **__: 1 // 0)
-        assert_problem(client.get("/v1/images/5.png"), 500)
+        unforeseen = client.get("/v1/images/5.png")
+        assert_problem(unforeseen, 500)
+        assert "content-security-policy" in unforeseen.headers
 
 
 def test_a_model_that_can_t_be_run_is_never_ready(
@@ -348,6 +381,7 @@ def test_the_documentation_asks_nobody_outside(client: TestClient) -> None:
 def test_the_page_and_its_files(client: TestClient) -> None:
     page = client.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert client.get("/page/").status_code == 404  # the index's links would lead nowhere from there
     again = client.get("/", headers={"If-None-Match": page.headers["etag"]})
     assert again.status_code == 304
     for path in ("/..%2fapp.py", "/page/../app.py", "/page/%2e%2e/app.py", "/page//etc/passwd", "/page/app.py"):

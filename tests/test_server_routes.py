@@ -134,13 +134,13 @@ def test_sheets(client: TestClient, faces: Generator) -> None:
     [
         ("/v1/images/3.png?toward=9:0.25&move=0:1.5&label=hair=blue&truncation=0.8&scale=2", "image"),
         ("/v1/images/3.webp?toward=9:0.25&mode=lerp", "image"),
-        ("/v1/grid.png?seeds=0-4&columns=2&captions=true&label=eyes=grey", "sample"),
-        ("/v1/interpolate.png?a=1&b=2&steps=3&label_b=hair=red", "interpolate"),
+        ("/v1/grid.png?seeds=0-4&columns=2&captions=true&label=eyes=grey&scale=2", "sample"),
+        ("/v1/interpolate.png?a=1&b=2&steps=3&label_b=hair=red&scale=2", "interpolate"),
         ("/v1/interpolate.gif?a=1&b=2&steps=3&scale=2&fps=9", "interpolate"),
         ("/v1/walk.webp?seed=3&stops=2&frames=4", "walk"),
-        ("/v1/edit.png?seed=5&direction=0&range=-1:1&steps=3", "edit"),
+        ("/v1/edit.png?seed=5&direction=0&range=-1:1&steps=3&scale=2", "edit"),
         ("/v1/edit.png?seed=5", "edit"),
-        ("/v1/sheet.png?rows=hair&columns=eyes&seed=3", "sheet"),
+        ("/v1/sheet.png?rows=hair&columns=eyes&seed=3&scale=2", "sheet"),
     ],
 )
 def test_a_downloaded_picture_tells_the_command_that_makes_it_again(
@@ -164,10 +164,9 @@ def test_a_downloaded_picture_tells_the_command_that_makes_it_again(
         assert getattr(made, "n_frames", 1) == getattr(downloaded, "n_frames", 1)
 
 
-def test_an_enlarged_still_that_no_command_makes_tells_none(client: TestClient, animegen: Run, tmp_path: Path) -> None:
-    (tmp_path / "grid.png").write_bytes(get(client, "/v1/grid.png?n=2&scale=2&download=true"))
-    assert read_metadata(tmp_path / "grid.png")["options"]["enlarged"] == 2
-    assert json.loads(animegen("info", "grid.png", "--json").stdout)["again"] is None
+def test_a_picture_that_no_command_makes_tells_none(client: TestClient, animegen: Run, tmp_path: Path) -> None:
+    (tmp_path / "edit.png").write_bytes(get(client, "/v1/edit.png?seed=5&toward=9:0.5&download=true"))
+    assert json.loads(animegen("info", "edit.png", "--json").stdout)["again"] is None
 
 
 def post(client: TestClient, asked: dict[str, Any], accept: str = "application/json") -> Any:

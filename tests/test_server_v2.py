@@ -194,6 +194,7 @@ def test_wrong_requests(said: Any, words: str, client: TestClient) -> None:
 
 def test_wrong_bytes(client: TestClient, generators: Any) -> None:
     right = as_bytes({"z": generators["tiny"].latents([1])})
+    fraction = right["content"].replace(b'"binary_data_size": 32', b'"binary_data_size": 32.0')
     for body, length, words in (
         (right["content"], "99999", "must be the JSON's length"),
         (right["content"], "-1", "must be the JSON's length"),
@@ -203,6 +204,7 @@ def test_wrong_bytes(client: TestClient, generators: Any) -> None:
         (right["content"][:-1], None, "no JSON"),
         (right["content"][:-1], right["headers"][HEADER], "31 and must have 4 for each"),
         (right["content"] + b"x", right["headers"][HEADER], "1 bytes too many"),
+        (fraction, str(len(fraction) - 32), "32.0 bytes of 32 and must have 4 for each"),
         (b"[" * 100_000, None, "no JSON"),
         (b"\xff\xfe", None, "no JSON"),
         (b"", None, "no JSON"),
@@ -258,3 +260,14 @@ def test_the_schema_names_every_route(client: TestClient) -> None:
 
 def test_it_is_an_option(generators: Any) -> None:
     assert TestClient(create_app(generators, LIMITS)).get("/v2").status_code == 404
+
+
+def test_what_nobody_foresaw_has_the_form_of_errors_too(
+    generators: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("animegen.server.tensors.read", lambda *_: 1 // 0)
+    with TestClient(create_app(generators, v2=True)) as client:
+        response = client.post("/v2/models/tiny/infer", content=b"{}")
+    assert (response.status_code, list(response.json())) == (500, ["error"])
+    assert "content-security-policy" in response.headers
+    assert "ZeroDivisionError" in caplog.text  # the log has it

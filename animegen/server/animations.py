@@ -44,7 +44,7 @@ def draw_way(served: Served, query: InterpolateQuery, limits: Limits) -> Drawing
         return (z, y) if is_row else (latents.there_and_back(z), latents.there_and_back(y))
 
     def said() -> dict[str, Any]:
-        own = {"fps": None, "scale": None, "enlarged": query.scale if query.scale > 1 else None} if is_row else {}
+        own = {"fps": None} if is_row else {}
         stops = {"a": None, "b": None, "seed-a": [query.a], "seed-b": [query.b]}
         return record(served, "interpolate", query, **own, **stops, steps=query.steps, mode=query.mode)
 

@@ -86,6 +86,7 @@ def create_app(
         app.include_router(router)
     # The last one that is added is asked first.
     app.add_middleware(Door, routes=[route for route in app.router.routes if isinstance(route, PictureRoute)])
+    app.add_middleware(problems.Unforeseen)
     app.add_middleware(Guard, limits=service.limits)
     if token is not None:
         app.add_middleware(BearerToken, token=check_token(token), open_paths={*open_paths, *_PROBES})

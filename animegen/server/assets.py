@@ -44,7 +44,8 @@ def page(folder: Path = _FOLDER) -> tuple[APIRouter, set[str]]:
         if file.suffix not in _TYPES:
             continue
         name = file.relative_to(folder).as_posix()
-        for path in (f"/{name}", f"/page/{name}", *(("/", "/page/") if name == "index.html" else ())):
+        # The index's own links begin at the root.
+        for path in (f"/{name}", "/" if name == "index.html" else f"/page/{name}"):
             _add(routes, path, file)
             paths.add(path)
     return routes, paths

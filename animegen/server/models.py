@@ -57,7 +57,7 @@ class Served:
             "licence": card.licence,
             "device": generator.device,
             "engine": generator.engine,
-            "shipped": is_shipped(self.name, self.sha256),
+            "shipped": is_shipped(card.name, self.sha256),
             "megabytes": round(generator.session.nbytes / 1e6, 1),
             "card": {key: value for key, value in card.to_json().items() if key != "directions"},
         }

@@ -19,7 +19,7 @@ from animegen.server.asked import labels_of, seeds_of
 from animegen.server.drawing import Drawing, still
 from animegen.server.limits import Limits
 from animegen.server.models import Served
-from animegen.server.queries import EditQuery, GridQuery, ImageQuery, PictureQuery, SheetQuery
+from animegen.server.queries import EditQuery, GridQuery, ImageQuery, SheetQuery
 from animegen.server.records import file_name, record
 from animegen.server.routes import add_picture
 from animegen.server.service import Service
@@ -73,7 +73,7 @@ def draw_grid(served: Served, query: GridQuery, limits: Limits) -> Drawing:
             served,
             "sample",
             query,
-            **_by_seeds(query, named),
+            **_by_seeds(named),
             columns=None,
             captions=None,
             grid=f"{columns}x{math.ceil(len(seeds) / columns)}",
@@ -116,7 +116,6 @@ def draw_edit(served: Served, query: EditQuery, limits: Limits) -> Drawing:
             served,
             "edit",
             query,
-            **_enlarged(query),
             seed=query.seed,
             steps=query.steps,
             all=True if query.direction is None else None,
@@ -148,7 +147,7 @@ def draw_sheet(served: Served, query: SheetQuery, limits: Limits) -> Drawing:
             generator.label_vectors(seeds_of_cells, [wanted for _, wanted in cells]),
         ),
         compose=lambda images: table(images, names, heads),
-        record=lambda: record(served, "sheet", query, **_by_seeds(query, named)),
+        record=lambda: record(served, "sheet", query, **_by_seeds(named)),
         name=lambda: file_name(f"sheet-{query.rows}", labels),
     )
 
@@ -165,10 +164,5 @@ def _point(served: Served, query: ImageQuery, labels: Wanted) -> tuple[Latents, 
     )
 
 
-def _enlarged(query: PictureQuery) -> dict[str, Any]:
-    """Of a picture that the command line doesn't enlarge: a word that is no option, so that no command is told."""
-    return {"scale": None, "enlarged": query.scale if query.scale > 1 else None}
-
-
-def _by_seeds(query: PictureQuery, seeds: Seeds) -> dict[str, Any]:
-    return {**_enlarged(query), "seeds": str(seeds), "seed": None, "n": None}
+def _by_seeds(seeds: Seeds) -> dict[str, Any]:
+    return {"seeds": str(seeds), "seed": None, "n": None}

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from animegen.errors import AnimegenError, DataError, MissingPackageError, UsageError
 
@@ -54,7 +55,6 @@ def install(app: FastAPI) -> None:
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unforeseen)
 
 
 async def answer_to(request: Request, error: Exception) -> Response | None:
@@ -110,8 +110,28 @@ async def _foreseen(_request: Request, error: Exception) -> Response:
     return answer(500, "the model failed; the server's log says more")
 
 
-async def _unforeseen(_request: Request, _error: Exception) -> Response:
-    return answer(500, "something went wrong that nobody foresaw; the server's log says more")
+class Unforeseen:
+    """Answers what nobody foresaw by 500, inside the middleware that gives every answer its headers and its form."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting if scope["type"] == "http" else send)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            logger.exception("a request to %s failed", scope["path"])
+            said = answer(500, "something went wrong that nobody foresaw; the server's log says more")
+            await said(scope, receive, send)
 
 
 _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {

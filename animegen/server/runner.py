@@ -25,6 +25,7 @@ from animegen.server.service import Service
 
 STOPPED = 130  # the exit status of a process that a signal ended before it was done
 _CLOSING_SECONDS = 1.0  # for which each client is told that its connection closes, while new ones still come
+_LAST_SECONDS = 2  # beyond the time of a request, for the answer of one that came last and took all of it
 _BACKLOG = 2048
 _SWITCH_SECONDS = 0.0005  # for which a lane that is done waits for the event loop; Python's 5 ms are a whole batch
 
@@ -89,7 +90,7 @@ class Runner(uvicorn.Server):
             root_path=root_path,
             backlog=_BACKLOG,
             timeout_keep_alive=limits.keep_alive,  # any number will do
-            timeout_graceful_shutdown=math.ceil(limits.seconds),
+            timeout_graceful_shutdown=math.ceil(limits.seconds) + _LAST_SECONDS,
         )
         super().__init__(config)
 

@@ -13,6 +13,7 @@ from fastapi import Request
 from starlette.types import Receive
 
 from animegen.images.stills import Images
+from animegen.progress import Progress, report_progress
 from animegen.server.answers import Keeping
 from animegen.server.batcher import Batcher, Done, Job
 from animegen.server.limits import Limits
@@ -22,6 +23,10 @@ from animegen.server.problems import GONE, Busy, Problem
 
 T = TypeVar("T")
 _WATCHED_AFTER = 0.25  # seconds: who is answered sooner would not have been worth the watch over his connection
+
+
+class _GivenUpError(Exception):
+    """Nobody waits any more for what a thread makes."""
 
 
 @dataclass
@@ -62,49 +67,51 @@ class Service:
         `apart` is for what takes long to finish: it is not done in the lanes, but beside them.
 
         Raises:
-            Busy: too much waits already, or it took too long.
-            Problem: the client has gone.
+            Busy: too much waits already.
+            Problem: it took too long, or the client has gone.
         """
-        if apart:
-            return await self._apart(job, request)
-        done = await self._watched(self.batcher.submit(job), request)
+        until = asyncio.get_running_loop().time() + self.limits.seconds
+        return await (self._apart(job, request, until) if apart else self._drawn(job, request, until))
+
+    async def _drawn(self, job: Job[T], request: Request, until: float) -> Done[T]:
+        done = await self._watched(self.batcher.submit(job), request, until)
         self.metrics.drawn(job.generator, job.size, done.queue)
         return done
 
-    async def _apart(self, job: Job[T], request: Request) -> Done[T]:
+    async def _apart(self, job: Job[T], request: Request, until: float) -> Done[T]:
         if self._encoder is None or self._encoding >= self.limits.animations:
             raise Busy(f"{self._encoding} animations or large pictures are made already: ask again", seconds=5)
         self._encoding += 1
         try:
-            drawn = await self.run(Job(job.generator, job.size, job.points, _themselves), request)
+            drawn = await self._drawn(Job(job.generator, job.size, job.points, _themselves), request, until)
             began = time.perf_counter()
             encoded = _asked_of(self._encoder, lambda: job.finish(drawn.result))
-            result = await self._watched(encoded, request)
+            result = await self._watched(encoded, request, until)
             return Done(result, drawn.queue, drawn.model, time.perf_counter() - began)
         finally:
             self._encoding -= 1
 
-    async def _watched(self, future: asyncio.Future[T], request: Request) -> T:
-        """The result of a future, unless its client leaves or the time is over."""
-        watch = asyncio.get_running_loop().call_later(_WATCHED_AFTER, self._watch, future, request)
+    async def _watched(self, future: asyncio.Future[T], request: Request, until: float) -> T:
+        """The result of a future, unless its client leaves or the time is over, at `until` by the loop's clock."""
+        watch = asyncio.get_running_loop().call_later(_WATCHED_AFTER, self._watch, future, request, until)
         try:
             return await future
         finally:
             watch.cancel()
 
-    def _watch(self, future: asyncio.Future[Any], request: Request) -> None:
-        watch = asyncio.create_task(self._outlast(future, request))
+    def _watch(self, future: asyncio.Future[Any], request: Request, until: float) -> None:
+        watch = asyncio.create_task(self._outlast(future, request, until))
         future.add_done_callback(lambda _: watch.cancel())
 
-    async def _outlast(self, future: asyncio.Future[Any], request: Request) -> None:
+    async def _outlast(self, future: asyncio.Future[Any], request: Request, until: float) -> None:
         """Give a future up once its client has left, or the time is over."""
-        error: Problem = Problem(GONE, "the client has gone")
+        error = Problem(GONE, "the client has gone")
         try:
-            async with asyncio.timeout(self.limits.seconds):
+            async with asyncio.timeout_at(until):
                 await _gone(request.receive)
         except TimeoutError:
-            seconds = f"{self.limits.seconds:g} seconds"
-            error = Busy(f"it took longer than {seconds}: ask for less, or later", seconds=5)
+            # No Retry-After: what is too much for the time is so again.
+            error = Problem(503, f"it took longer than {self.limits.seconds:g} seconds: ask for less, or later")
         if not future.done():
             future.set_exception(error)
 
@@ -116,14 +123,26 @@ async def _gone(receive: Receive) -> None:
 
 
 def _asked_of(threads: ThreadPoolExecutor, call: Callable[[], T]) -> asyncio.Future[T]:
-    """A future of what a thread makes, which may be given up: what has not begun by then is left out."""
+    """A future of what a thread makes, which may be given up: the thread then stops at the next step that it counts."""
     loop = asyncio.get_running_loop()
-    running, future = loop.run_in_executor(threads, call), loop.create_future()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def check(_: Progress) -> None:
+        if future.done():
+            raise _GivenUpError
+
+    def run() -> T:
+        with report_progress(check):
+            return call()
+
+    running = loop.run_in_executor(threads, run)
 
     def pass_on(_: object) -> None:
-        if future.done() or running.cancelled():
+        if running.cancelled():
             return
         error = running.exception()
+        if future.done():
+            return
         if error is not None:
             future.set_exception(error)
         else:

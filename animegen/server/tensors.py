@@ -103,7 +103,7 @@ def _tensor(entry: Any, inputs: Mapping[str, int], rest: memoryview) -> tuple[st
     size = parameters.get("binary_data_size")
     if size is None:
         return name, _numbers(entry.get("data"), name, shape), rest
-    if size != 4 * shape[0] * shape[1] or size > len(rest) or isinstance(size, bool):
+    if not isinstance(size, int) or size != 4 * shape[0] * shape[1] or size > len(rest):
         raise UsageError(
             f"the input {name} has {str(size)[:20]} bytes of {len(rest)} and must have 4 for each of {shape}"
         )
