@@ -19,6 +19,7 @@ export class Shelf {
     this.page = page;
     this.shown = "kept";
     byId("open-shelf").addEventListener("click", () => this.open());
+    page.store.follow((state, before) => state.model !== before.model && this.#changed()); // each model has its own
     addEventListener("storage", (event) => {
       if (event.key !== STORED) return;
       this.#kept = stored(); // another tab kept something
@@ -48,8 +49,9 @@ export class Shelf {
 
   /** Note a face of this visit. */
   seen(point) {
-    const name = key(point);
-    this.#seen = [{ ...point, model: this.page.model().name }, ...this.#seen.filter((each) => key(each) !== name)].slice(0, MOST_SEEN);
+    const [name, model] = [key(point), this.page.model().name];
+    const others = this.#seen.filter((each) => each.model !== model || key(each) !== name);
+    this.#seen = [{ ...point, model }, ...others].slice(0, MOST_SEEN);
     if (byId("shelf").open && this.shown === "seen") this.#fill();
   }
 

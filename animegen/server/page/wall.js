@@ -50,7 +50,8 @@ export class Wall {
 
   #follow(state, before) {
     if (state.view !== "wall") return;
-    if (before.view !== "wall") this.#measure();
+    const arrives = before.view !== "wall";
+    if (arrives) this.#measure();
     if (state.at !== this.#at) this.jump(state.at, { quietly: true });
     const look = key(ofSeed(0, state)) + state.model;
     if (look !== this.#look) {
@@ -58,7 +59,7 @@ export class Wall {
       clearTimeout(this.#settling);
       this.#settling = setTimeout(() => this.#draw(), 90); // while a slider is dragged not every step is drawn
     }
-    if (state.a !== before.a || state.b !== before.b) this.#marks();
+    if (arrives || state.a !== before.a || state.b !== before.b) this.#marks();
   }
 
   /** Bring a seed's row to the top. */
@@ -165,6 +166,7 @@ export class Wall {
   }
 
   #draw() {
+    this.#marks(); // what is kept is a seed with its labels, ψ and model
     for (const [seed, tile] of this.#tiles) tile.picture.show(ofSeed(seed, this.page.store.state));
   }
 

@@ -1,0 +1,83 @@
+"""Labels on the page of `animegen serve`: what is marked, kept and addressed when they or the model change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from page_server import Visits, chromium, served
+
+from animegen import Generator
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def models(conditional_model: Path) -> Iterator[dict[str, Generator]]:
+    """What is served: the same tiny model with labels under two names."""
+    with Generator.load(conditional_model, device="cpu", threads=1) as labelled:
+        yield {"faces": labelled, "more": labelled}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(models: dict[str, Generator]) -> Iterator[str]:
+    with served(models) as url:
+        yield url
+
+
+@pytest.fixture
+def visits(browser: Browser, address: str) -> Iterator[Visits]:
+    these = Visits(browser, address)
+    yield these
+    these.close()
+
+
+def heart(page: Page, seed: int) -> Locator:
+    """The wall's button that keeps a seed, pressed."""
+    return page.locator(f".tile[data-seed='{seed}'] .keep[aria-pressed=true]")
+
+
+def test_marks_are_those_of_the_labels_and_the_model(visits: Visits) -> None:
+    page = visits.visit()
+    page.evaluate("animegen.shelf.toggle({seed: 3, toward: [], moves: {}, truncation: 1, labels: {}})")
+    page.get_by_label("hair").select_option("blue")
+    heart(page, 3).wait_for(state="detached")
+    page.get_by_label("hair").select_option("as the seed draws")
+    heart(page, 3).wait_for()
+    page.get_by_label("Model", exact=True).select_option("more")
+    heart(page, 3).wait_for(state="detached")
+    assert page.get_by_role("button", name="Shelf", exact=True).inner_text() == ""
+    page.go_back()
+    heart(page, 3).wait_for()
+    page.get_by_role("button", name="Shelf, 1 kept").wait_for()
+    page.locator(".tile[data-seed='5'] .face").click()
+    page.get_by_role("button", name="Pin", exact=True).click()
+    page.get_by_role("link", name="Wall").click()
+    page.locator(".tile[data-seed='5'][data-pin=A]").wait_for()
+
+
+def test_what_was_seen_of_one_model_stays_seen_of_it(visits: Visits) -> None:
+    page = visits.visit()
+    page.evaluate("""() => {
+      const point = {seed: 3, toward: [], moves: {}, truncation: 1, labels: {}};
+      animegen.shelf.seen(point);
+      animegen.store.set({model: "more"});
+      animegen.shelf.seen(point);
+      animegen.store.set({model: "faces"});
+    }""")
+    page.get_by_role("button", name="Shelf").click()
+    shelf = page.get_by_role("dialog", name="Shelf")
+    shelf.get_by_label("Seen this visit").check()
+    assert shelf.get_by_label("Seeds list").input_value() == "3"
