@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, Run, assert_error, write_mnist
+from conftest import ROOT, TINY, Run, assert_error, picture_zip, write_mnist
 from PIL import Image
 
 pytest.importorskip("torch")
 
 from animegen import UsageError, measure
+from train.data import prepare
 from train.errors import ConfigError
 from train.report.recipes import Comparison, Recipe
 from train.run import checkpoint
@@ -94,6 +95,24 @@ def test_a_comparison_against_a_reference(train: Run, animegen: Run, tiny_data: 
     assert "FID" not in again.stderr.decode()  # measured once
 
 
+def test_figures_of_another_measurement_are_measured_anew(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared"
+    for name, extractor, sample in (("bare", "anime", 0), ("whole", "anime", 50), ("other", "imagenet", 50)):
+        measure(tiny_data, extractor, device="cpu", threads=1, sample=sample).save(tmp_path / f"{name}.npz")
+    arguments = ["--presets", "wgan-gp-64", *SMALL, "--data", tiny_data, "--out", out, "--steps", 1, "--seeds", 1]
+
+    def figures(name: str) -> str:
+        done = train("compare", *arguments, "--reference", tmp_path / f"{name}.npz", "--fid-images", 20)
+        assert done.returncode == 0, done.stderr.decode()
+        return (out / "table.md").read_text()
+
+    bare, whole, other = map(figures, ("bare", "whole", "other"))
+    assert ["KID" in text for text in (bare, whole, other)] == [False, True, True]
+    fids = [text.splitlines()[2].split(" | ")[4].rstrip(" |") for text in (bare, whole, other)]
+    assert fids[0] == fids[1] != fids[2]
+    assert figures("bare") == bare
+
+
 def test_a_comparison_against_a_mean_and_a_covariance_alone(train: Run, tiny_data: Path, tmp_path: Path) -> None:
     bare, out = tmp_path / "bare.npz", tmp_path / "compared"
     measure(tiny_data, "anime", device="cpu", threads=1, sample=0).save(bare)
@@ -156,6 +175,26 @@ def test_a_stopped_comparison_goes_on(train: Run, tiny_data: Path, tmp_path: Pat
     card = checkpoint.read_card(out / "runs" / "wgan-gp-64-seed0" / checkpoint.NAME)
     assert (card.step, card.sessions) == (60, 2)
     assert (out / "table.md").exists()
+
+
+def test_runs_of_other_settings_or_data_are_refused(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared"
+    arguments = ["--presets", "dcgan-anime64,wgan-gp-64", *SMALL, "--out", out, "--seeds", 1]
+    done = train("compare", *arguments, "--data", tiny_data, "--steps", 2)
+    assert done.returncode == 0, done.stderr.decode()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    card = prepare(picture_zip(tmp_path / "other.zip", 20), tmp_path / "other", size=16)
+    for changed, words in (
+        (["--data", tiny_data, "--steps", 1], ["steps: 2 → 1"]),
+        (["--data", tiny_data, "--steps", 3], ["steps: 2 → 3"]),
+        (["--data", tiny_data, "--steps", 2, "--set", "critic.width=8"], ["critic.width: 4 → 8"]),
+        (["--data", tmp_path / "other", "--steps", 2], ["data: sha256", card.sha256[:12]]),
+    ):
+        assert_error(train("compare", *arguments, *changed), 1, "dcgan-anime64-seed0", *words, "another --out")
+    # A run that comes after others is refused before these have trained.
+    arguments[1] = "sngan-64,wgan-gp-64"
+    assert_error(train("compare", *arguments, "--data", tiny_data, "--steps", 3), 1, "wgan-gp-64-seed0")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

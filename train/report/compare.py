@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from animegen.files import make_folder, replacing, status
+from animegen.files import make_folder, replacing, sha256, status
 from animegen.images import stills
 from animegen.quality.distances import kernel_distance
 from animegen.quality.neighbours import manifold
 from train.config import Config
+from train.data import Dataset
+from train.errors import CheckpointError
 from train.networks import GeneratorNetwork
 from train.report.figures import plot_curves, save_figure
 from train.report.recipes import Comparison, Recipe
@@ -59,13 +61,14 @@ def compare(
     It goes on where an earlier call stopped. With "interrupted" nothing was drawn.
 
     Raises:
-        ConfigError, DataError, CheckpointError, TrainingError, OutputError: as `fit`.
+        CheckpointError: a run of an earlier call that had other settings or data; also as `fit`.
+        ConfigError, DataError, TrainingError, OutputError: as `fit`.
     """
-    runs = out / "runs"
-    make_folder(runs, parents=True)
+    runs = [(recipe, out / "runs" / f"{recipe.label}-seed{seed}", config) for recipe, seed, config in comparison.runs()]
+    _check_same([(folder, config) for _, folder, config in runs], data)
+    make_folder(out / "runs", parents=True)
     results = []
-    for recipe, seed, config in comparison.runs():
-        folder = runs / f"{recipe.label}-seed{seed}"
+    for recipe, folder, config in runs:
         limits = Limits(fid_every=comparison.steps_to_measure(config))
         _train(folder, data, config, place=place, limits=limits, monitor=monitor, stop=stop)
         if stop():
@@ -77,6 +80,19 @@ def compare(
     plot_curves([result.folder for result in first], out / "curves.png")
     _draw_grids(first, out / "grids.png", place)
     return "finished"
+
+
+def _check_same(runs: Sequence[tuple[Path, Config]], data: Path) -> None:
+    """Refuse, before any work, to take or continue a run that was started otherwise."""
+    started = [(folder, config) for folder, config in runs if status(folder / checkpoint.NAME)]
+    if not started:
+        return
+    card = Dataset.open(data).card
+    for folder, config in started:
+        if found := checkpoint.changes(checkpoint.read_card(folder / checkpoint.NAME), config, card):
+            raise CheckpointError(
+                f"{folder} was started otherwise: {'; '.join(found)}. Give the old values, or another --out"
+            )
 
 
 def _train(
@@ -96,7 +112,14 @@ def _result(recipe: Recipe, folder: Path, monitor: Monitor | None, place: Place)
     card = checkpoint.read_card(folder / checkpoint.NAME)
     if monitor is None:
         return Result(recipe, folder, card, {})
-    terms = {"step": card.step, "count": monitor.count, "reference": monitor.reference.protocol.data_sha256}
+    reference = monitor.reference
+    terms = {
+        "checkpoint": sha256(folder / checkpoint.NAME),
+        "count": monitor.count,
+        "reference": reference.protocol.data_sha256,
+        "extractor": reference.protocol.extractor_sha256,
+        "features": len(reference.sample),  # none where the statistics hold a mean and a covariance alone
+    }
     file = folder / SCORE
     score: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if status(file) else {}
     if {key: score.get(key) for key in terms} != terms:

@@ -159,23 +159,28 @@ def read_card(path: Path) -> CheckpointCard:
         ) from error
 
 
+def changes(card: CheckpointCard, config: Config, data: DatasetCard) -> list[str]:
+    """Each difference of a run from one of this configuration on this data: of values, the data, its labels."""
+    found = differences(card.config, config)
+    if card.data_sha256 != data.sha256:
+        found.append(f"data: sha256 {card.data_sha256[:12]}… ({card.data_source}) → {data.sha256[:12]}…")
+    if card.labels and (card.labels_sha256 != data.labels_sha256 or not set(card.labels) <= set(data.labels)):
+        found.append(
+            f"labels: {_in_words(card.labels)}, sha256 {card.labels_sha256[:12]}… → {_in_words(data.labels)}, "
+            f"sha256 {data.labels_sha256[:12]}…"
+        )
+    return found
+
+
 def check_same(card: CheckpointCard, config: Config, data: DatasetCard) -> None:
     """Refuse to continue a run as another one.
 
     Raises:
         CheckpointError: the configuration, the data or its labels differ; every difference is listed.
     """
-    changes = differences(card.config, config)
-    if card.data_sha256 != data.sha256:
-        changes.append(f"data: sha256 {card.data_sha256[:12]}… ({card.data_source}) → {data.sha256[:12]}…")
-    if card.labels and (card.labels_sha256 != data.labels_sha256 or not set(card.labels) <= set(data.labels)):
-        changes.append(
-            f"labels: {_in_words(card.labels)}, sha256 {card.labels_sha256[:12]}… → {_in_words(data.labels)}, "
-            f"sha256 {data.labels_sha256[:12]}…"
-        )
-    if changes:
+    if found := changes(card, config, data):
         raise CheckpointError(
-            f"the run was started with another configuration: {'; '.join(changes)}. "
+            f"the run was started with another configuration: {'; '.join(found)}. "
             "Resume with the old values, or start a new run in another folder"
         )
 
