@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from conftest import Run
-from page_server import Visits, chromium, served
+from page_server import Visits, chromium, pixels, served
 from PIL import Image, ImageSequence
 
 from animegen import Generator, grid
@@ -81,9 +81,18 @@ def shown(page: Page, tab: str) -> str:
     return copied
 
 
-def strip_of(generator: Generator, toward: Sequence[tuple[int, float]] = ()) -> Images:
-    rows = [generator.image(5, toward=toward, moves={3: amount}) for amount in range(-3, 4)]
-    return enlarge(grid(np.stack(rows), 7), 2)
+def strip_of(
+    generator: Generator,
+    toward: Sequence[tuple[int, float]] = (),
+    moves: dict[int, float] | None = None,
+    directions: slice = slice(3, 4),
+    truncation: float = 1,
+) -> Images:
+    """Seed 5 moved along directions, from where other moves have brought it."""
+    z, y = generator.point(5, toward=toward, moves=moves, truncation=truncation)
+    vectors = np.array(generator.card.directions[directions], np.float32)
+    moved = np.concatenate([z + np.outer(np.arange(-3, 4, dtype=np.float32), vector) for vector in vectors])
+    return grid(generator(moved, np.repeat(y[None], len(moved), axis=0)), 7)
 
 
 Made = Callable[[Generator], Images]
@@ -113,14 +122,27 @@ STILLS: dict[str, tuple[str, list[str], dict[str, str], Made]] = {
         {"Faces": "5"},
         lambda g: grid(g.interpolate(1, 2, steps=5), 5),
     ),
-    "strip": ("#explore&seed=5", ["Direction 3", "PNG", "2×"], {}, strip_of),
+    "strip": ("#explore&seed=5&move=3:2", ["Direction 3", "PNG", "2×"], {}, lambda g: enlarge(strip_of(g), 2)),
     "strip-of-a-blend": (
-        "#explore&seed=5&toward=9:0.3",
+        "#explore&seed=5&toward=9:0.3&psi=0.9",
         ["Direction 3", "PNG", "2×"],
         {},
-        lambda g: strip_of(g, [(9, 0.3)]),
+        lambda g: enlarge(strip_of(g, [(9, 0.3)], truncation=0.9), 2),
+    ),
+    "strip-of-what-is-moved": (
+        "#explore&seed=5&move=1:3&move=3:1&move=4:-2",
+        ["Direction 3", "PNG", "1×"],
+        {},
+        lambda g: strip_of(g, moves={1: 3, 4: -2}),
+    ),
+    "strips-of-what-is-moved": (
+        "#explore&seed=5&toward=9:0.3&move=1:3",
+        ["All directions", "PNG", "1×"],
+        {},
+        lambda g: strip_of(g, [(9, 0.3)], {1: 3}, slice(None)),
     ),
 }
+NO_COMMAND = {"strip-of-a-blend", "strip-of-what-is-moved", "strips-of-what-is-moved"}  # edit takes a seed alone
 
 
 @pytest.mark.parametrize("name", STILLS)
@@ -131,9 +153,12 @@ def test_stills_are_the_librarys_pixels(
     page = visits.visit(fragment)
     if "Direction 3" in choices:
         page.locator("#direction-3").focus()
+    seen = pixels(page, ".strip .cell:first-child img") if "Direction 3" in choices else None
     page.get_by_role("button", name="Save and take along").click()
     file = saved(page, tmp_path, choices, fields)
     expected = made(generator)
+    if seen is not None and "1×" in choices:
+        np.testing.assert_array_equal(expected[:64, :64], seen)
     np.testing.assert_array_equal(frames(file), [expected])
     height, width, _ = expected.shape
     assert f"{width:,} × {height:,} pixels" in page.locator(".facts").inner_text()
@@ -148,7 +173,7 @@ def test_stills_are_the_librarys_pixels(
     np.testing.assert_array_equal(frames(file), [expected])
 
     tabs = page.locator("input[name=same]").evaluate_all("inputs => inputs.map(input => input.value)")
-    if name == "strip-of-a-blend":
+    if name in NO_COMMAND:
         assert tabs == ["curl", "Python"]
         return
     command = shlex.split(shown(page, "Command"))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, load_model, numpy_helper, save_model
 from PIL import Image
 
-from animegen import AnimegenError, Generator, Overrides, find_model, grid, read_metadata
+from animegen import AnimegenError, DataError, Generator, Overrides, find_model, grid, read_metadata
 from animegen.deploy.browser_runtime import runtime_files
 from animegen.deploy.site import write_site
 from animegen.images.stills import enlarge
@@ -312,6 +312,21 @@ def test_files_hold_the_same_images(engine: Watched, by_name: Generators, tmp_pa
     sheet = {**job, "scale": 1, "kind": "grid", "seeds": [3, 1, 4], "columns": 2, "captions": False, "form": "png"}
     wanted = grid(generator.sample(seeds=[3, 1, 4], truncation=0.9), 2)
     assert_alike(np.asarray(opened(engine.save("anime-pixels-64", sheet))), wanted)
+
+
+def test_a_strip_says_its_command_where_there_is_one(engine: Watched, by_name: Generators, tmp_path: Path) -> None:
+    strip: dict[str, Any] = {"kind": "strip", "direction": 0, "range": [-3, 3], "steps": 3, "form": "png"}
+    strip |= {"scale": 1, "truncation": 1, "labels": {}}
+    for moves, command in (({"1": 0}, "edit"), ({"1": 2}, None)):
+        points = [{"seed": 5, "moves": {**moves, "0": amount}} for amount in (-3, 0, 3)]
+        file = engine.save("anime-pixels-64", {**strip, "point": {"seed": 5, "moves": moves}, "points": points})
+        wanted = [by_name["anime-pixels-64"].image(5, moves={1: moves["1"], 0: amount}) for amount in (-3, 0, 3)]
+        assert_alike(np.asarray(opened(file)), grid(np.stack(wanted), 3))
+        if command:
+            assert said_by(tmp_path / "a.png", file)["command"] == command
+        else:
+            with pytest.raises(DataError, match="says nothing"):
+                said_by(tmp_path / "a.png", file)
 
 
 @pytest.mark.parametrize("form", ["gif", "webp", "mp4"])

@@ -1,6 +1,6 @@
 // The same picture by other means: the exact command, curl line and lines of Python.
 
-import { short } from "./points.js";
+import { isPlain, short } from "./points.js";
 import { jobRoute } from "./routes.js";
 import { writeSeeds } from "./seeds.js";
 
@@ -38,7 +38,7 @@ function commandLine(model, job, file) {
     return line("sample", "--seeds", writeSeeds(job.seeds), "--grid", `${job.columns}x${rows}`, ...(job.captions ? ["--labels"] : []), ...scale);
   }
   if (job.kind === "strip") {
-    if (job.point.toward.length) return null; // edit takes a seed
+    if (!isPlain(job.point)) return null; // edit takes a seed alone
     const which = job.direction === null ? ["--all"] : ["--direction", job.direction];
     return line("edit", "--seed", job.point.seed, ...which, "--range", job.range.join(":"), "--steps", job.steps, ...scale);
   }
@@ -50,6 +50,16 @@ function commandLine(model, job, file) {
 }
 
 const literal = (value) => JSON.stringify(value);
+
+/** What Generator.image and Generator.point take of a point. */
+function words({ seed, toward, mode, moves: lengths }) {
+  const found = [seed];
+  if (toward.length) found.push(`toward=[${toward.map(([other, share]) => `(${other}, ${short(share)})`).join(", ")}]`);
+  if (toward.length && mode === "lerp") found.push(`mode="lerp"`);
+  const moved = Object.entries(lengths).filter(([, length]) => length);
+  if (moved.length) found.push(`moves={${moved.map(([direction, length]) => `${direction}: ${short(length)}`).join(", ")}}`);
+  return found;
+}
 
 function python(model, job, file) {
   const labels = Object.entries(job.labels).map(([group, label]) => `${literal(group)}: ${literal(label)}`);
@@ -64,13 +74,7 @@ function python(model, job, file) {
   const motion = `fps=${short(job.fps ?? 1)}${job.scale === 1 ? "" : `, scale=${job.scale}`}`;
 
   if (job.kind === "image") {
-    const { seed, toward, mode, moves: lengths } = job.point;
-    const words = [seed];
-    if (toward.length) words.push(`toward=[${toward.map(([other, share]) => `(${other}, ${short(share)})`).join(", ")}]`);
-    if (toward.length && mode === "lerp") words.push(`mode="lerp"`);
-    const moved = Object.entries(lengths).filter(([, length]) => length);
-    if (moved.length) words.push(`moves={${moved.map(([direction, length]) => `${direction}: ${short(length)}`).join(", ")}}`);
-    return lines(["from animegen import Generator, save_image"], [`image = ${call("image", ...words)}`], [`save_image(${larger("image")}, ${name})`]);
+    return lines(["from animegen import Generator, save_image"], [`image = ${call("image", ...words(job.point))}`], [`save_image(${larger("image")}, ${name})`]);
   }
   if (job.kind === "grid") {
     const seeds = `seeds = Seeds.parse(${literal(writeSeeds(job.seeds))})`;
@@ -79,16 +83,20 @@ function python(model, job, file) {
   if (job.kind === "strip") {
     const [least, most] = job.range;
     const amounts = Array.from({ length: job.steps }, (_, place) => short(least + ((most - least) * place) / (job.steps - 1)));
-    if (!job.point.toward.length) {
+    if (isPlain(job.point)) {
       const which = job.direction === null ? "None" : job.direction;
       return lines(["from animegen import Generator, grid, save_image"], [`images = ${call("edit", job.point.seed, which, `[${amounts.join(", ")}]`)}`], sheet(job.steps));
     }
-    const toward = `[${job.point.toward.map(([other, share]) => `(${other}, ${short(share)})`).join(", ")}]`;
-    const directions = job.direction === null ? `range(${model.directions})` : `[${job.direction}]`;
-    const made = call("image", job.point.seed, "toward=toward", "moves={k: amount}");
+    const chosen = job.direction === null ? "" : `[${job.direction}:${job.direction + 1}]`;
     return lines(
-      ["import numpy as np", "", "from animegen import Generator, grid, save_image", "", `toward = ${toward}`],
-      [`images = np.stack([${made} for k in ${directions} for amount in [${amounts.join(", ")}]])`],
+      ["import numpy as np", "", "from animegen import Generator, grid, save_image"],
+      [
+        `z, y = ${call("point", ...words(job.point))}`,
+        `vectors = np.array(generator.card.directions${chosen}, np.float32)`,
+        `amounts = np.array([${amounts.join(", ")}], np.float32)`,
+        "moved = np.concatenate([z + np.outer(amounts, vector) for vector in vectors])",
+        "images = generator(moved, np.repeat(y[None], len(moved), axis=0))",
+      ],
       sheet(job.steps),
     );
   }

@@ -16,7 +16,7 @@ export function jobRoute(model, job) {
   if (job.kind === "strip") {
     const direction = job.direction === null ? [] : [["direction", job.direction]];
     const own = [["seed", job.point.seed], ...direction, ["range", job.range.join(":")], ["steps", job.steps]];
-    return route(`v1/edit.${job.form}`, [...own, ...parts({ ...job.point, moves: {} }), ...end]);
+    return route(`v1/edit.${job.form}`, [...own, ...parts(job.point), ...end]);
   }
   if (job.kind === "grid") {
     const captions = job.captions ? [["captions", "true"]] : [];

@@ -38,15 +38,15 @@ export class Save {
       return [{ id: "grid", text: "Contact sheet", kind: "grid", scales: [1, 2, 4], values: { scale: 1, seeds: `${first}-${last}`, columns, captions: true } }];
     }
     if (state.view === "explore") {
-      const point = { ...ofState(state), moves: {} };
+      const point = ofState(state);
       const held = this.page.directions.current;
       const strips = model.directions
         ? [
-            { id: "strip", text: `Direction ${held}`, kind: "strip", scales: [1, 2, 4], values: { scale: 2 }, point, direction: held },
+            { id: "strip", text: `Direction ${held}`, kind: "strip", scales: [1, 2, 4], values: { scale: 2 }, point: without(point, held), direction: held },
             { id: "strips", text: "All directions", kind: "strip", scales: [1, 2, 4], values: { scale: 1 }, point, direction: null },
           ]
         : [];
-      return [face(ofState(state)), ...strips];
+      return [face(point), ...strips];
     }
     if (state.view === "kiosk") return [{ id: "walk", text: "The walk", kind: "walk", scales: [1, 4, 8], values: { scale: 4, frames: 144, fps: 24 }, moves: true }];
     const ends = { kind: "morph", a: state.a, b: state.b };
@@ -133,7 +133,7 @@ export class Save {
     if (kind === "walk") return { ...all, seeds: state.stops, frames, fps };
     const directions = direction === null ? Array.from({ length: this.page.model().directions }, (_, k) => k) : [direction];
     const amounts = Array.from({ length: STEPS }, (_, place) => RANGE[0] + ((RANGE[1] - RANGE[0]) * place) / (STEPS - 1));
-    const points = directions.flatMap((each) => amounts.map((amount) => ({ ...point, moves: { [each]: amount } })));
+    const points = directions.flatMap((each) => amounts.map((amount) => movedOn(point, each, amount)));
     return { ...all, point, direction, range: RANGE, steps: STEPS, points };
   }
 
@@ -142,7 +142,7 @@ export class Save {
     const names = {
       image: () => fileName(model, job.point),
       grid: () => `${model.name}-sheet-${job.seeds[0]}`,
-      strip: () => `${model.name}-${job.point.seed}-${job.direction === null ? "directions" : `direction-${job.direction}`}`,
+      strip: () => `${fileName(model, job.point)}-${job.direction === null ? "directions" : `direction-${job.direction}`}`,
       morph: () => `${model.name}-${job.a}-to-${job.b}`,
       walk: () => `${model.name}-walk-${job.seeds[0]}`,
     };
@@ -243,3 +243,13 @@ export class Save {
   }
 }
 
+/** A point that isn't moved along a direction, as its strip shows it at 0. */
+function without(point, direction) {
+  const { [direction]: _, ...moves } = point.moves;
+  return { ...point, moves };
+}
+
+/** A point moved along a direction from where it is, as /v1/edit moves it. */
+function movedOn(point, direction, amount) {
+  return { ...point, moves: { ...point.moves, [direction]: (point.moves[direction] ?? 0) + amount } };
+}

@@ -31,7 +31,7 @@ function asCommand({ kind, scale = 1, fps, truncation = 1, labels, ...job }) {
     }
     case "strip": {
       const { seed, toward = [], moves = {} } = job.point;
-      if (scale > 1 || toward.length || Object.keys(moves).length) return null;
+      if (scale > 1 || toward.length || Object.values(moves).some(Boolean)) return null;
       const which = job.direction === null ? { all: true } : { direction: job.direction };
       return ["edit", { seed, ...which, range: job.range.join(":"), steps: job.steps, truncation, label }];
     }
