@@ -81,3 +81,26 @@ def test_what_was_seen_of_one_model_stays_seen_of_it(visits: Visits) -> None:
     shelf = page.get_by_role("dialog", name="Shelf")
     shelf.get_by_label("Seen this visit").check()
     assert shelf.get_by_label("Seeds list").input_value() == "3"
+
+
+
+def test_labels_stand_in_the_models_order(visits: Visits) -> None:
+    page = visits.visit("#explore&seed=3")
+    page.get_by_label("hair").select_option("blue")
+    page.get_by_label("eyes").select_option("grey")
+    page.get_by_role("button", name="Keep", exact=True).click()
+    address = page.url
+    page.get_by_label("hair").select_option("as the seed draws")
+    page.get_by_role("button", name="Keep", exact=True).wait_for()
+    page.get_by_label("hair").select_option("blue")
+    page.get_by_role("button", name="Kept", exact=True).wait_for()
+    assert page.url == address
+    other = visits.visit("#explore&seed=3&label=eyes=grey&label=hair=blue")
+    other.get_by_role("button", name="Link").click()
+    assert other.url == address
+    assert other.evaluate(
+        "[['hair', 'blue'], ['eyes', 'grey']].map((pair, k, all) => (animegen.shelf.toggle("
+        "{seed: 7, toward: [], moves: {}, truncation: 1, labels: Object.fromEntries(k ? all.reverse() : all)}),"
+        " animegen.shelf.kept.length))"
+    ) == [1, 0]
+    assert not [url for url in visits.asked if re.search("label=eyes.*label=hair", url)]

@@ -9,6 +9,7 @@ import { Kiosk, randomStops } from "./kiosk.js";
 import { Morph } from "./morph.js";
 import { askToken, loading, say, trouble } from "./notice.js";
 import { Pins } from "./pins.js";
+import { labelsFor } from "./points.js";
 import { Save } from "./save.js";
 import { randomSeed, readSeed } from "./seeds.js";
 import { Shelf } from "./shelf.js";
@@ -80,7 +81,7 @@ class Page {
     const model = models.find((each) => each.name === (more.model ?? state.model));
     // What another model had is left behind.
     more.moves = Object.fromEntries(Object.entries(state.moves).filter(([direction]) => direction < (model.directions ?? 0)));
-    more.labels = Object.fromEntries(Object.entries(state.labels).filter(([name, label]) => model.labels?.some((group) => group.name === name && group.classes.includes(label))));
+    more.labels = labelsFor(model, state.labels);
     const here = state.seed ?? this.wall?.current ?? state.at;
     if (state.view === "explore" && state.seed === null) more.seed = here;
     if (state.view === "morph") {

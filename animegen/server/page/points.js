@@ -38,9 +38,16 @@ export function shared({ truncation, labels }) {
   return found;
 }
 
-/** A text that is the same for the same face. */
+/** Labels in a model's order of groups, so that one face has one address; without those that it doesn't have. */
+export function labelsFor(model, labels) {
+  const has = ({ name, classes }) => classes.includes(labels[name]);
+  return Object.fromEntries((model.labels ?? []).filter(has).map(({ name }) => [name, labels[name]]));
+}
+
+/** A text that is the same for the same face, in whatever order its labels were chosen. */
 export function key(point) {
-  return [["seed", point.seed], ...parts(point)].map((pair) => pair.join("=")).join("&");
+  const labels = Object.fromEntries(Object.entries(point.labels).sort());
+  return [["seed", point.seed], ...parts({ ...point, labels })].map((pair) => pair.join("=")).join("&");
 }
 
 /** What a point shows, for whoever doesn't see it. */
