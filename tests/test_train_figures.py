@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from PIL import Image
 
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
+
+from matplotlib.figure import Figure
 
 from animegen import DataError, UsageError
 from animegen.images.stills import grid
@@ -38,6 +41,34 @@ def test_curves_of_two_runs(tiny_run: Path, tmp_path: Path, suffix: str) -> None
         with Image.open(out) as picture:
             colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20) or ()}
         assert {(31, 119, 180), (255, 127, 14)} <= colours  # both runs' lines
+
+
+def test_fids_of_two_measurements_are_two_curves(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    rows = [
+        {"step": step, "images_seen": 16 * step, "fid": 50 - step, "count": count, "extractor": extractor}
+        | {"extractor_sha256": extractor * 9, "reference": "faces", "reference_sha256": "f" * 64}
+        for step, count, extractor in ((1, 50, "anime"), (2, 50, "anime"), (3, 50, "imagenet"), (4, 2000, "imagenet"))
+    ]
+    (run / "fid.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, *_: drawn.append(figure))
+    figures.plot_curves([run, tiny_run], tmp_path / "curves.png")
+    last = drawn[0].axes[-1]
+    assert [list(line.get_xdata()) for line in last.lines] == [[16, 32], [48], [64]]
+    assert len({str(line.get_linestyle()) for line in last.lines}) == 3
+    legend = last.get_legend()
+    assert legend
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "anime animeani, 50 images to faces ffffffff",
+        "imagenet imagenet, 50 images to faces ffffffff",
+        "imagenet imagenet, 2,000 images to faces ffffffff",
+    ]
+    (run / "fid.jsonl").write_text(json.dumps(rows[0]))
+    figures.plot_curves([run, tiny_run], tmp_path / "curves.png")
+    assert drawn[1].axes[-1].get_legend() is None
 
 
 def test_growth_as_a_sheet_and_as_an_animation(tiny_run: Path, tmp_path: Path) -> None:

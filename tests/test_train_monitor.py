@@ -58,6 +58,29 @@ def test_a_run_has_its_best_generator_beside_the_last(
     assert score(Monitor.open(reference, count=30), generator)["fid"] == pytest.approx(measured[1]["fid"])
 
 
+def test_the_best_is_sought_among_figures_of_one_measurement(
+    train: Run, tiny_data: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distances = iter([5.0, 3.0, 9.0, 8.0, 4.0, 6.0])
+    score = Monitor.score
+
+    def scripted(monitor: Monitor, generator: GeneratorNetwork, groups: Sequence[DatasetGroup]) -> dict[str, Any]:
+        return {**score(monitor, generator, groups), "fid": next(distances)}
+
+    monkeypatch.setattr(Monitor, "score", scripted)
+    run, best = tmp_path / "run", []
+    start: list[object] = [*TINY]
+    for steps, count in ((2, 30), (4, 20), (6, 30)):
+        arguments = [*start, *CPU, "--data", tiny_data, "--out", run, "--steps", steps, "--fid-every", 1]
+        done = train("fit", *arguments, "--reference", reference, "--fid-images", count)
+        assert done.returncode == 0, done.stderr.decode()
+        start = ["--resume"]
+        fid = checkpoint.read_card(run / "best.safetensors").fid
+        assert fid
+        best.append((fid["fid"], fid["count"]))
+    assert best == [(3, 30), (8, 20), (4, 30)]  # and not 3, whose generator is no longer there
+
+
 def test_it_measures_on_the_threads_of_the_training(
     train: Run, tiny_data: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

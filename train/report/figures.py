@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ from animegen.images.sources import readable
 from animegen.images.stills import Images
 from train.run import checkpoint, samples
 from train.run.log import METRICS, SCORES, read_rows
+from train.run.monitor import protocol_of
 
 # What a row of metrics holds, and what a reader wants to know of it; the second column is drawn with dashes.
 CURVES: dict[str, tuple[str, ...]] = {
@@ -33,6 +35,7 @@ CURVES: dict[str, tuple[str, ...]] = {
     "mean σ(D) of real (line) and generated images (dashes)": ("real_probability", "fake_probability"),
     "mean ‖∇D(x̂)‖, where there is a penalty": ("gradient_norm",),
 }
+_STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")  # of the keys of a panel
 _SMOOTH = 20  # rows of the running mean; the rows themselves stand behind it, faint
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 8  # of a contact sheet: latents across, steps down
 
@@ -75,10 +78,34 @@ def plot_curves(folders: Sequence[Path], out: Path) -> None:
     *panels, last = figure.subplots(2, 3).flat
     for axes, (title, keys) in zip(panels, CURVES.items(), strict=True):
         _panel(axes, title, [(run.name, run.metrics) for run in runs], keys, smooth=True)
-    _panel(last, "FID, where it was measured", [(run.name, run.scores) for run in runs], ("fid",), smooth=False)
+    _fids(last, runs)
     handles = [Line2D([], [], color=f"C{k}", label=run.name) for k, run in enumerate(runs)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(runs)), fontsize=9)
     save_figure(figure, out, form)
+
+
+def _fids(axes: Axes, runs: Sequence[History]) -> None:
+    """A curve for each run and protocol, in a style for each protocol where there are several."""
+    protocols = {protocol_of(row): row for run in runs for row in run.scores}
+    keys = dict(zip(protocols, map(str, range(len(protocols))), strict=True))
+    rows = [
+        (run.name, [{"images_seen": row["images_seen"], keys[protocol_of(row)]: row["fid"]} for row in run.scores])
+        for run in runs
+    ]
+    _panel(axes, "FID, where it was measured", rows, tuple(keys.values()), smooth=False)
+    if len(keys) > 1:
+        handles = [
+            Line2D([], [], color="grey", linestyle=style, label=_protocol_in_words(row))
+            for row, style in zip(protocols.values(), cycle(_STYLES), strict=False)
+        ]
+        axes.legend(handles=handles, fontsize=7)
+
+
+def _protocol_in_words(row: dict[str, Any]) -> str:
+    return (
+        f"{row['extractor']} {row['extractor_sha256'][:8]}, {row['count']:,} images to {row['reference']} "
+        f"{row['reference_sha256'][:8]}"
+    )
 
 
 def _panel(
@@ -91,7 +118,7 @@ def _panel(
     axes.grid(alpha=0.3)
     settled = []
     for k, (_name, rows) in enumerate(runs):
-        for key, style in zip(keys, ("-", "--"), strict=False):
+        for key, style in zip(keys, cycle(_STYLES), strict=False):
             points = np.array([(row["images_seen"], row[key]) for row in rows if key in row], float)
             if not len(points):
                 continue

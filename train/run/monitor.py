@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,11 @@ from animegen.quality.reference import Reference
 from train.data import DatasetGroup
 from train.networks import GeneratorNetwork
 from train.run.samples import generated
+
+
+def protocol_of(score: Mapping[str, Any]) -> tuple[Any, ...]:
+    """How a score was measured: only FIDs of one protocol can be compared."""
+    return tuple(score.get(key) for key in ("extractor_sha256", "count", "reference_sha256", "reference_count"))
 
 
 @dataclass(frozen=True)

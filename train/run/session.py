@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,7 +21,7 @@ from train.errors import TrainingError
 from train.run import checkpoint, samples
 from train.run.checkpoint import CheckpointCard, EarlierRun
 from train.run.log import METRICS, SCORES, SESSIONS, Log, drop_rows_after, open_log, read_rows
-from train.run.monitor import Monitor
+from train.run.monitor import Monitor, protocol_of
 from train.run.notices import Pace, StuckAlarm, describe, duration, figures_line
 from train.step.devices import device_name
 from train.step.trainer import Trainer
@@ -214,11 +215,13 @@ class TrainingSession:
             drop_rows_after(self.run / name, self.trainer.step)
 
     def _measure(self, monitor: Monitor, log: Log) -> None:
-        """Measure the EMA generator, and keep its checkpoint if it is the best so far."""
+        """Measure the EMA generator, and keep its checkpoint if none was better since it is measured in this way."""
         trainer, best, score = self.trainer, "", {}
         if trainer.group.leads:
             score = monitor.score(trainer.ema, trainer.label_groups)
-            before = min((row["fid"] for row in read_rows(self.run / SCORES)), default=math.inf)
+            rows = reversed(read_rows(self.run / SCORES))
+            alike = takewhile(lambda row: protocol_of(row) == protocol_of(score), rows)
+            before = min((row["fid"] for row in alike), default=math.inf)
             log.write(SCORES, {"step": trainer.step, "images_seen": trainer.images_seen, **score})
             logger.info(f"step {trainer.step}: FID {score['fid']:.4g} ({score['extractor']}, {score['count']} images)")
             best = "yes" if score["fid"] < before else "no"
