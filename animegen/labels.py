@@ -6,6 +6,7 @@ is meant and 0 for the others. All zeros in a group mean that its class is unkno
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ Label = str | int | Mapping[str, float]  # a class, or shares of several
 Wanted = Mapping[str, Label]  # of some groups, such as {"hair": "blue", "eyes": {"green": 0.7, "blue": 0.3}}
 
 UNKNOWN = "unknown"  # in the place of a class
+_LONGEST_SUFFIX = 120  # bytes: a file's name has 255, a seed and an extension with it
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ def ask(wanted: Wanted | None, groups: Sequence[LabelGroup], *, model: str = "th
     known = {group.name: group for group in groups}
     if unknown := [name for name in wanted if name not in known]:
         if not known:
-            raise UsageError(f"labels name {unknown[0]} and must be left out: {model} takes none; search finds seeds")
-        raise UsageError(f"labels name {unknown[0]} and must name {', '.join(known)}, which {model} takes")
+            raise UsageError(f"labels name {unknown[0]!r} and must be left out: {model} takes none; search finds seeds")
+        raise UsageError(f"labels name {unknown[0]!r} and must name {', '.join(known)}, which {model} takes")
     parts = [_values(wanted[group.name], group) if group.name in wanted else None for group in groups]
     values = [np.zeros(len(group.classes)) if part is None else part for part, group in zip(parts, groups, strict=True)]
     given = [np.full(len(group.classes), part is not None) for part, group in zip(parts, groups, strict=True)]
@@ -78,7 +80,7 @@ def ask_each(
     seeds: Sequence[int],
     z_dim: int,
     groups: Sequence[LabelGroup],
-    wanted: Wanted | Sequence[Wanted | None] | None,
+    wanted: Wanted | Iterable[Wanted | None] | None,
     *,
     model: str = "the model",
 ) -> Labels:
@@ -92,6 +94,7 @@ def ask_each(
     labels = draw_labels(seeds, z_dim, groups)
     if wanted is None or isinstance(wanted, Mapping):
         return ask(wanted, groups, model=model).over(labels)
+    wanted = list(wanted)
     if len(wanted) != len(labels):
         raise UsageError(f"{len(wanted)} labels stand for {len(labels)} seeds and must be one for each or for all")
     rows = [ask(one, groups, model=model).over(row) for one, row in zip(wanted, labels[:, None], strict=True)]
@@ -112,7 +115,12 @@ def ask_without_seeds(
     whole = (*shape, len(common))
     if wanted is None or isinstance(wanted, Mapping):
         return np.broadcast_to(ask(wanted, groups, model=model).over(common[None]), whole)
-    labels = np.asarray(wanted, np.float32)
+    try:
+        labels = np.asarray(wanted, np.float32)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f'labels must be numbers {list(whole)} for {model}, or one table for all, such as {{"hair": "blue"}}'
+        ) from error
     if labels.shape != whole or not np.isfinite(labels).all():
         raise UsageError(
             f"labels have the shape {list(labels.shape)} and must be ordinary numbers {list(whole)} for {model}"
@@ -136,6 +144,8 @@ def sheet_cells(
     Raises:
         UsageError: as `ask`, a group that is named twice, no seed, or several of them beside a group of columns.
     """
+    if not groups:
+        raise UsageError(f"a sheet is of labels, and {model} takes none: name a model that was trained with labels")
     axes = [rows] if columns is None else [rows, columns]
     ask(dict.fromkeys(axes, UNKNOWN), groups, model=model)  # refuses a group that isn't there
     asked = [*axes, *(wanted or {})]
@@ -177,9 +187,9 @@ def _place(label: str | int, group: LabelGroup) -> int:
 
 
 def read_labels(texts: Iterable[str], groups: Sequence[LabelGroup]) -> dict[str, Label]:
-    """Labels as people type them: `hair=blue`, or a mix such as `eyes=green:0.7+blue:0.3`.
+    """Labels as people type them, `hair=blue` or a mix such as `eyes=green:0.7+blue:0.3`, in the order of `in_order`.
 
-    What a text means depends on the groups only where a class has one of those signs in its name.
+    What a text means depends on the groups only where a class has one of those signs, or a blank at an end.
 
     Raises:
         UsageError: a text of another form, or two of one group.
@@ -188,19 +198,51 @@ def read_labels(texts: Iterable[str], groups: Sequence[LabelGroup]) -> dict[str,
     wanted: dict[str, Label] = {}
     for text in texts:
         name, sign, value = text.partition("=")
-        if not sign or not name or not value:
+        name = name if name in classes else name.strip()
+        known = classes.get(name, ())
+        if not sign or not name or not value.strip():
             raise UsageError(f"label is {text!r} and must be a group and a class, such as hair=blue")
         if name in wanted:
             raise UsageError(f"{name} has two labels and must have one: for a mix write {name}=A:0.7+B:0.3")
-        plain = value in classes.get(name, ()) or not re.search(r"[+:]", value)
-        wanted[name] = value if plain else _mix(name, value)
-    return wanted
+        plain = value in known or not re.search(r"[+:]", value)
+        wanted[name] = _known(value, known) if plain else _mix(name, value, known)
+    return in_order(wanted, groups)
 
 
-def _mix(group: str, text: str) -> dict[str, float]:
+def in_order(wanted: Wanted, groups: Sequence[LabelGroup]) -> dict[str, Label]:
+    """The same labels as everybody would write them: groups and the classes of a mix in the model's order.
+
+    A mix of one class is that class. What the model doesn't have stands last, for `ask` to refuse.
+    """
+    classes = {group.name: group.classes for group in groups}
+
+    def one(group: str, label: Label) -> Label:
+        if not isinstance(label, Mapping):
+            return label
+        known = classes.get(group, ())
+        mix = dict(sorted(label.items(), key=lambda item: _rank(str(item[0]), known)))
+        (first, *more) = mix or {"": 0}
+        is_one = not more and first in known and isinstance(mix[first], int | float) and 0 < mix[first] < math.inf
+        return first if is_one else mix
+
+    names = sorted(wanted, key=lambda name: _rank(name, tuple(classes)))
+    return {name: one(name, wanted[name]) for name in names}
+
+
+def _rank(name: str, known: Sequence[str]) -> int:
+    return known.index(name) if name in known else len(known)
+
+
+def _known(name: str, known: Sequence[str]) -> str:
+    """A class's name without the blanks around it that people type."""
+    return name if name in known else name.strip()
+
+
+def _mix(group: str, text: str, known: Sequence[str]) -> dict[str, float]:
     shares: dict[str, float] = {}
     for part in text.split("+"):
         name, share = part.rsplit(":", 1) if ":" in part else (part, "1")
+        name, share = _known(name, known), share.strip()
         if not re.fullmatch(r"\d+\.?\d*|\.\d+", share, re.ASCII):
             raise UsageError(f"{group} has {share!r} of {name} and must have a number, as in {group}=A:0.7+B:0.3")
         shares[name] = shares.get(name, 0) + float(share)
@@ -209,18 +251,25 @@ def _mix(group: str, text: str) -> dict[str, float]:
 
 def label_texts(wanted: Wanted) -> list[str]:
     """Labels as `read_labels` takes them."""
-    return [f"{group}={_text(label, '{}:{:g}')}" for group, label in wanted.items()]
+    return [f"{group}={_text(label, '{}:{}')}" for group, label in wanted.items()]
 
 
 def file_suffix(wanted: Wanted) -> str:
-    """What labels add to a file's name, such as `-hair-blue`; what no file system minds."""
-    parts = [f"-{group}-{_text(label, '{}-{:g}')}" for group, label in wanted.items()]
-    return re.sub(r"[^\w.+-]", "_", "".join(parts))
+    """What labels add to a file's name, such as `-hair-blue`: what every file system takes, another for other labels.
+
+    Signs that not all of them take stand as %2f, and what would be long as the beginning of its sha256.
+    """
+    parts = [f"-{group}-{_text(label, '{}-{}')}" for group, label in wanted.items()]
+    suffix = re.sub(r"[^\w.+-]", lambda sign: f"%{ord(sign[0]):02x}", "".join(parts))
+    if len(suffix.encode()) <= _LONGEST_SUFFIX:
+        return suffix
+    return f"-labels-{hashlib.sha256(suffix.encode()).hexdigest()[:16]}"
 
 
 def _text(label: Label, form: str) -> str:
     if isinstance(label, Mapping):
-        return "+".join(form.format(name, share) for name, share in label.items())
+        shares = ((name, np.format_float_positional(share, trim="-")) for name, share in label.items())
+        return "+".join(form.format(name, share) for name, share in shares)
     return str(label)
 
 

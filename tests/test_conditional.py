@@ -176,13 +176,13 @@ def test_no_seeds_give_no_images(faces: Generator) -> None:
 
 
 def test_labels_that_the_model_does_not_have(faces: Generator, tiny_model: Path) -> None:
-    with pytest.raises(UsageError, match="labels name hat and must name hair, eyes, which faces takes"):
+    with pytest.raises(UsageError, match="labels name .hat. and must name hair, eyes, which faces takes"):
         faces.sample(labels={"hat": "red"})
     with pytest.raises(UsageError, match="hair is 'pink' and must be one of blonde, blue, red, or unknown"):
         faces.stream([1], labels={"hair": "pink"})  # now, not at the first image
     with Generator.load(tiny_model, device="cpu") as generator:
         for call in (generator.stream, generator.pairs, generator.walk, generator.label_vectors):
-            with pytest.raises(UsageError, match="hair and must be left out: tiny takes none; search finds seeds"):
+            with pytest.raises(UsageError, match="must be left out: tiny takes none; search finds seeds"):
                 call([1, 2], labels=BLUE)
 
 
@@ -200,7 +200,7 @@ def test_a_sheet_is_one_face_in_all_classes(faces: Generator) -> None:
 
 def test_sheets_that_cannot_be_made(faces: Generator) -> None:
     cases: tuple[tuple[tuple[int, ...], dict[str, Any], str], ...] = (
-        ((3,), {"rows": "hat"}, "labels name hat and must name hair, eyes"),
+        ((3,), {"rows": "hat"}, "labels name 'hat' and must name hair, eyes"),
         ((3,), {"rows": "hair", "columns": "hair"}, "hair is named twice"),
         ((3,), {"rows": "hair", "labels": BLUE}, "hair is named twice"),
         ((3, 4), {"rows": "hair", "columns": "eyes"}, "2 seeds and must have one"),
@@ -277,7 +277,14 @@ def test_interpolations_of_every_kind_take_labels(
     done = animegen(*common, "--label-a", "hair=red", "--seed-b", "7", "--seed-b", "8", "--out", "way.gif")
     assert done.returncode == 0
     assert_error(animegen(*common, "--seeds", "1,2", "--label-a", "hair=red"), 2, "leave --seeds and --corners out")
-    assert_error(animegen(*common, "--label-a", "hair=red", "--label", "hair=blue"), 2, "hair has two labels")
+    over = ("--label", "hair=blue", "--label-b", "hair=red", "--label", "eyes=grey")
+    facts = json.loads(animegen(*common, "--seed-a", "7", *over, "--json").stdout)
+    assert facts["labels"] == [{"hair": "blue", "eyes": "grey"}, {"hair": "red", "eyes": "grey"}]
+    assert_error(
+        animegen(*common, "--seed-a", "7", "--seed-b", "8", "--label", "hair=red", "--label", "hair=blue"),
+        2,
+        "two labels",
+    )
 
 
 def test_the_sheet_command(
@@ -290,9 +297,9 @@ def test_the_sheet_command(
     np.testing.assert_array_equal(pixels(tmp_path / "sheet.png"), expected)
     facts = json.loads(animegen(*common, "--rows", "eyes", "--n", "3", "--label", "hair=blue").stdout)
     assert facts["columns"] == {"seed": ["0", "1", "2"]}
-    assert_error(animegen(*common, "--rows", "hat"), 2, "labels name hat and must name hair, eyes")
+    assert_error(animegen(*common, "--rows", "hat"), 2, "labels name 'hat' and must name hair, eyes")
     assert_error(
-        animegen("sheet", "--rows", "hair", "--device", "cpu"), 2, "must be left out: anime-face-64 takes none"
+        animegen("sheet", "--rows", "hair", "--device", "cpu"), 2, "a sheet is of labels, and anime-face-64 takes none"
     )
 
 
@@ -322,7 +329,7 @@ def test_pictures_say_their_labels_and_are_made_again(animegen: Run, conditional
     [
         (["--label", "hair"], "label is 'hair' and must be a group and a class"),
         (["--label", "hair=pink"], "hair is 'pink' and must be one of blonde, blue, red, or unknown"),
-        (["--label", "hat=red"], "labels name hat and must name hair, eyes"),
+        (["--label", "hat=red"], "labels name 'hat' and must name hair, eyes"),
         (["--label", "hair=blue", "--label", "hair=red"], "hair has two labels and must have one"),
         (["--label", "hair=blue:0+red:0"], "hair is a mix that sums to 0"),
         (["--label", "hair=blue:x"], "hair has 'x' of blue and must have a number"),

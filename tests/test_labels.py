@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -147,14 +148,26 @@ def test_any_text_is_labels_or_a_line(text: str, more: list[str]) -> None:
         ("hair=unknown", "unknown"),
         ("hair=blue+red", {"blue": 1, "red": 1}),
         ("hair=blue:.7+red:3", {"blue": 0.7, "red": 3}),
-        ("hair=blue+blue:2", {"blue": 3}),
+        ("hair=blue+blue:2", "blue"),  # a mix of one class is that class
+        ("hair=red:3+blue:.7", {"blue": 0.7, "red": 3}),
+        (" hair = blue ", "blue"),
+        ("hair= blue : .7 + red : 3", {"blue": 0.7, "red": 3}),
+        ("hair=blue:0", {"blue": 0}),
         ("sign=a+b:1", "a+b:1"),  # a class of that name
         ("sign=a+b:1:2+c", {"a": 1, "b:1": 2, "c": 1}),
     ],
 )
 def test_labels_as_they_are_typed(text: str, label: str | dict[str, float]) -> None:
     sign = LabelGroup("sign", ("a+b:1", "c"), (1, 1))
-    assert read_labels([text], [HAIR, sign]) == {text.partition("=")[0]: label}
+    assert read_labels([text], [HAIR, sign]) == {text.partition("=")[0].strip(): label}
+
+
+def test_labels_have_one_order_whatever_is_typed() -> None:
+    texts = ["hair=red:1+blue:2", "eyes=green"]
+    for given in (texts, texts[::-1], ["eyes=green:3", "hair=blue:2+red"]):
+        wanted = read_labels(given, [HAIR, EYES])
+        assert label_texts(wanted) == ["hair=blue:2+red:1", "eyes=green"]
+        assert file_suffix(wanted) == "-hair-blue-2+red-1-eyes-green"
 
 
 @pytest.mark.parametrize(
@@ -167,6 +180,7 @@ def test_labels_as_they_are_typed(text: str, label: str | dict[str, float]) -> N
         ({"hair": {"blue": 1, "unknown": 1}}, "hair mixes unknown and must mix classes: blonde, blue, red"),
         ({"hair": {}}, "hair is a mix that sums to 0"),
         ("hair=blue", "labels are 'hair=blue' and must be a table"),
+        ({"hat": "blue"}, "labels name 'hat' and must name hair, eyes"),
     ],
 )
 def test_labels_that_are_refused(labels: Any, words: str) -> None:
@@ -183,7 +197,16 @@ def test_classes_may_be_numbers() -> None:
 def test_labels_as_part_of_a_file_s_name() -> None:
     assert file_suffix({}) == ""
     assert file_suffix({"hair": "blue", "eyes": {"green": 0.7, "grey": 3}}) == "-hair-blue-eyes-green-0.7+grey-3"
-    assert file_suffix({"hair/": "so: \\ blue*"}) == "-hair_-so____blue_"
+    assert file_suffix({"hair/": "so: \\ blue*"}) == "-hair%2f-so%3a%20%5c%20blue%2a"
+    assert file_suffix({"hair": "a/b"}) != file_suffix({"hair": "a_b"})
+    long = [file_suffix({"hair": dict.fromkeys(map(str, range(60)), share)}) for share in (0.25, 0.5)]
+    assert all(re.fullmatch(r"-labels-[0-9a-f]{16}", suffix) for suffix in long)
+    assert long[0] != long[1]
+
+
+@given(st.dictionaries(st.sampled_from(HAIR.classes), st.floats(0, 1e300) | st.integers(0, 9), min_size=2))
+def test_a_mix_is_typed_as_it_is(mix: dict[str, float]) -> None:
+    assert read_labels(label_texts({"hair": mix}), [HAIR])["hair"] == mix
 
 
 def test_a_closed_way_of_labels() -> None:

@@ -48,8 +48,12 @@ if TYPE_CHECKING:
 @motion_options(fps=12)
 @json_option
 @label_option
-@click.option("--label-a", metavar="GROUP=CLASS", multiple=True, help="Of the first image only, such as hair=blonde.")
-@click.option("--label-b", metavar="GROUP=CLASS", multiple=True, help="Of the last image only, such as hair=blue.")
+@click.option(
+    "--label-a", metavar="GROUP=CLASS", multiple=True, help="Of the first image, over --label, such as hair=blonde."
+)
+@click.option(
+    "--label-b", metavar="GROUP=CLASS", multiple=True, help="Of the last image, over --label, such as hair=blue."
+)
 @truncation_option
 @engine_option
 @model_options
@@ -99,7 +103,7 @@ def interpolate(
 
     from animegen import latents
     from animegen.images.stills import grid
-    from animegen.labels import read_labels
+    from animegen.labels import in_order, read_labels
 
     rows = steps if corners is not None else len(ways)
     columns = steps if corners is not None else (len(ways[0]) - 1) * (steps - 1) + 1
@@ -110,7 +114,8 @@ def interpolate(
             output.check_frames(generator, frames, fps, scale, ways=len(ways))
         else:
             output.check_grid(generator, rows * columns, columns)
-        ends = [read_labels([*label_texts, *more], generator.labels) for more in (label_a, label_b)]
+        shared, *own = (read_labels(texts, generator.labels) for texts in (label_texts, label_a, label_b))
+        ends = [in_order({**shared, **more}, generator.labels) for more in own]
         facts = {
             "images": rows * columns,
             "seeds": ways,

@@ -21,6 +21,7 @@ _NO_SAY = frozenset(
     ("model", "device", "batch-size", "threads", "cuda-graphs", "cuda-memory", "out", "format", "json", "force")
 ) | {"skip-existing", "metadata", "workers", "address", "cpus", "object-store"}
 _NAMES_SEEDS = frozenset(("n", "seed", "seeds", "stops"))
+_LABELS = frozenset(("label", "label-a", "label-b"))
 
 
 class PictureCommand(click.Command):
@@ -38,7 +39,10 @@ class PictureCommand(click.Command):
         self.params.append(option)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the options, and keep those that were given as they were typed."""
+        """Read the options, and keep those that were given and aren't what they are by default.
+
+        A number is kept as it was read, so that .5 and 0.50 are one, and else what was typed.
+        """
         typed = list(args)
         rest = super().parse_args(ctx, args)
         options, _, _ = self.make_parser(ctx).parse_args(typed)
@@ -46,9 +50,10 @@ class PictureCommand(click.Command):
         for parameter in self.params:
             value, source = parameter.consume_value(ctx, options)
             if source in {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}:
-                is_flag = isinstance(parameter, click.Option) and parameter.is_flag
-                name = max(parameter.opts, key=len).lstrip("-")
-                given[name] = ctx.params.get(parameter.name or "") if is_flag else value
+                read, usual = ctx.params.get(parameter.name or ""), parameter.get_default(ctx)
+                if usual not in (read, value):
+                    name = max(parameter.opts, key=len).lstrip("-")
+                    given[name] = read if isinstance(read, bool | int | float | str) else value
         ctx.meta[_GIVEN] = given
         return rest
 
@@ -56,13 +61,18 @@ class PictureCommand(click.Command):
 def record(generator: Generator, **options: Any) -> dict[str, Any] | None:
     """What the running command's picture says: the model, and the options that make it again; None with --no-metadata.
 
-    `options` are recorded whether they were given or not; with `seeds` or `seed`, nothing else names seeds.
+    `options` are recorded whether they were given or not; with `seeds` or `seed`, nothing else names seeds. The record
+    is the same however the command was typed: options stand by their names, labels in the model's order.
     """
+    from animegen.labels import label_texts, read_labels
+
     ctx = click.get_current_context()
     if not ctx.meta.get(_WRITTEN, False):
         return None
     hidden = _NO_SAY | (_NAMES_SEEDS if options.keys() & _NAMES_SEEDS else frozenset())
     given = {name: value for name, value in ctx.meta[_GIVEN].items() if name not in hidden}
+    for name in _LABELS & given.keys():
+        given[name] = label_texts(read_labels(given[name], generator.labels))
     if generator.engine != "onnxruntime":
         options["engine"] = generator.engine  # it has a say in a grey level here and there
     return {
@@ -70,14 +80,13 @@ def record(generator: Generator, **options: Any) -> dict[str, Any] | None:
         "model": generator.card.name,
         "model_sha256": generator.sha256,
         "command": ctx.command.name,
-        "options": {**given, **options},
+        "options": dict(sorted({**given, **options}.items())),
     }
 
 
 def of_one(made: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The record of one of many pictures that are stored one by one."""
-    shared = {name: value for name, value in made["options"].items() if name not in _NAMES_SEEDS}
-    return {**made, "options": {"seed": seed, "n": 1, **shared}}
+    return {**made, "options": {**made["options"], "seeds": str(seed)}}
 
 
 def again(made: Mapping[str, Any], commands: Mapping[str, click.Command], out: str) -> str | None:

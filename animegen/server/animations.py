@@ -35,7 +35,7 @@ def add_to(app: FastAPI, service: Service) -> None:
 def draw_way(served: Served, query: InterpolateQuery, limits: Limits) -> Drawing:
     """The way from one seed's image to another's."""
     generator, seeds = served.generator, (query.a, query.b)
-    ends = [labels_of(served, [*query.label, *more]) for more in (query.label_a, query.label_b)]
+    ends = [labels_of(served, query.label, own) for own in (query.label_a, query.label_b)]
     is_row = query.form in _ROWS
 
     def points() -> tuple[Latents, Labels]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from animegen.errors import UsageError
-from animegen.labels import Label, ask, read_labels
+from animegen.labels import Label, ask, in_order, read_labels
 from animegen.seeds import Seeds
 from animegen.server.models import Served
 from animegen.server.queries import SeedsQuery
@@ -28,13 +28,14 @@ def seeds_of(query: SeedsQuery, count: int | None, usual: int, most: int, *, nam
     return seeds
 
 
-def labels_of(served: Served, texts: Iterable[str]) -> dict[str, Label]:
-    """The labels that are asked for.
+def labels_of(served: Served, texts: Iterable[str], own: Iterable[str] = ()) -> dict[str, Label]:
+    """The labels that are asked for; of a group that `own` names too, those.
 
     Raises:
         UsageError: the model doesn't have them.
     """
-    wanted = read_labels(texts, served.generator.labels)
+    groups = served.generator.labels
+    wanted = in_order({**read_labels(texts, groups), **read_labels(own, groups)}, groups)
     if wanted:
         ask(wanted, served.generator.labels, model=served.generator.card.name)
     return wanted

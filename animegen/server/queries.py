@@ -91,8 +91,12 @@ class InterpolateQuery(MotionQuery):
     b: Seed = Field(..., description="The last image's seed.")
     steps: int = Field(8, ge=2, description="Images on the way, both ends included.")
     mode: Mode = Field("slerp")
-    label_a: list[str] = Field(default_factory=list, max_length=64, description="As label, of the first image only.")
-    label_b: list[str] = Field(default_factory=list, max_length=64, description="As label, of the last image only.")
+    label_a: list[str] = Field(
+        default_factory=list, max_length=64, description="As label, of the first image, over label."
+    )
+    label_b: list[str] = Field(
+        default_factory=list, max_length=64, description="As label, of the last image, over label."
+    )
     fps: float = Field(12.0, gt=0, le=1000, description="Frames a second, of an animation.")
 
 

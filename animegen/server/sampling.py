@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from animegen.errors import UsageError
 from animegen.images.sinks import picture_name
 from animegen.images.stills import Images
-from animegen.labels import Labels, ask, ask_without_seeds, file_suffix
+from animegen.labels import Labels, ask, ask_without_seeds, file_suffix, in_order
 from animegen.latents import Latents, truncate
 from animegen.points import FARTHEST, MOST_TOWARD
 from animegen.seeds import Seeds
@@ -192,11 +192,12 @@ def _check(served: Served, size: int, limits: Limits) -> None:
         raise UsageError(f"{size} images have {pixels:,} pixels and must have at most {limits.pixels:,}: ask for fewer")
 
 
-def _names(asked: SampleAsked, seeds: Sequence[int] | None, count: int) -> list[str]:
+def _names(served: Served, asked: SampleAsked, seeds: Sequence[int] | None, count: int) -> list[str]:
     """The names of pictures: by their seeds where these alone make them."""
     if seeds is None:
         return [f"image{number:05d}.{asked.format}" for number in range(count)]
-    return [picture_name(seed, asked.format, file_suffix(asked.labels)) for seed in seeds]
+    suffix = file_suffix(in_order(asked.labels, served.generator.labels))
+    return [picture_name(seed, asked.format, suffix) for seed in seeds]
 
 
 def _json(served: Served, asked: SampleAsked, seeds: Sequence[int] | None, images: Images) -> bytes:
@@ -205,9 +206,11 @@ def _json(served: Served, asked: SampleAsked, seeds: Sequence[int] | None, image
     return json.dumps({**said, "seeds": None if seeds is None else list(seeds), "images": pictures}).encode()
 
 
-def _zip(_served: Served, asked: SampleAsked, seeds: Sequence[int] | None, images: Images) -> bytes:
+def _zip(served: Served, asked: SampleAsked, seeds: Sequence[int] | None, images: Images) -> bytes:
     buffer = io.BytesIO()
-    pictures = dict(zip(_names(asked, seeds, len(images)), images, strict=True))  # a seed that comes twice stands once
+    pictures = dict(
+        zip(_names(served, asked, seeds, len(images)), images, strict=True)
+    )  # a seed that comes twice stands once
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, image in pictures.items():
             archive.writestr(zipfile.ZipInfo(name), encoders.still(image, asked.format))
