@@ -83,7 +83,6 @@ def test_what_was_seen_of_one_model_stays_seen_of_it(visits: Visits) -> None:
     assert shelf.get_by_label("Seeds list").input_value() == "3"
 
 
-
 def test_labels_stand_in_the_models_order(visits: Visits) -> None:
     page = visits.visit("#explore&seed=3")
     page.get_by_label("hair").select_option("blue")
@@ -104,3 +103,16 @@ def test_labels_stand_in_the_models_order(visits: Visits) -> None:
         " animegen.shelf.kept.length))"
     ) == [1, 0]
     assert not [url for url in visits.asked if re.search("label=eyes.*label=hair", url)]
+
+
+def test_a_list_adds_each_face_once(visits: Visits) -> None:
+    page = visits.visit()
+    page.get_by_role("button", name="Shelf").click()
+    shelf = page.get_by_role("dialog", name="Shelf")
+    listed = shelf.get_by_label("Seeds list")
+    face = "#explore&seed=9&label="
+    listed.fill(f"5,5,5-6\n{face}hair=blue&label=eyes=grey\n{face}eyes=grey&label=hair=blue\n{face}hair=none")
+    shelf.get_by_role("button", name="Add these").click()
+    assert listed.input_value() == f"5-6,9\n{face}hair=blue&label=eyes=grey"
+    assert page.locator("#toast").inner_text() == "4 added"
+    shelf.locator(".kept .picture.is-shown").nth(3).wait_for()

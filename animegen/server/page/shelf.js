@@ -2,7 +2,7 @@
 
 import { announce, button, byId, copy, download, el, segments, toast } from "./dom.js";
 import { Picture } from "./picture.js";
-import { describe, isPlain, key } from "./points.js";
+import { describe, isPlain, key, labelsFor } from "./points.js";
 import { readSeeds, writeSeeds } from "./seeds.js";
 import { read, write } from "./state.js";
 
@@ -155,14 +155,15 @@ export class Shelf {
         if (!line.startsWith("#")) points.push(...readSeeds(line).map((seed) => ({ seed, toward: [], moves: {}, mode: "slerp", truncation: 1, labels: {} })));
         else {
           const { seed, toward, moves, psi, labels } = read(line);
-          if (seed !== null) points.push({ seed, toward, moves, mode: "slerp", truncation: psi, labels });
+          if (seed !== null) points.push({ seed, toward, moves, mode: "slerp", truncation: psi, labels: labelsFor(this.page.model(), labels) });
         }
       }
     } catch (error) {
       toast(error.message);
       return;
     }
-    const fresh = points.filter((point) => !this.has(point));
+    const had = new Set(this.kept.map(key));
+    const fresh = points.filter((point) => !had.has(key(point)) && had.add(key(point)));
     this.shown = "kept";
     for (const input of byId("shelf").querySelectorAll("input[name=shelf]")) input.checked = input.value === "kept";
     this.#keep([...this.kept, ...fresh]);
