@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -476,6 +478,15 @@ def test_a_server_that_wants_a_token_is_given_it(browser: Browser, models: dict[
         page.get_by_label("Token").fill(word)
         page.get_by_role("button", name="Go on").click()
         page.locator(f"{tile(0)} {SHOWN}").wait_for()
+        page.get_by_role("button", name="Save and take along").click()
+        page.get_by_label("curl").check()
+        line = page.locator("#save code").inner_text()
+        assert word not in line
+        _, _, _, option, header, url = shlex.split(line.replace("$TOKEN", word))
+        assert option == "-H"
+        request = urllib.request.Request(url, headers=dict([header.split(": ")]))  # noqa: S310 (this test's own server)
+        with urllib.request.urlopen(request) as answer:  # noqa: S310
+            assert answer.status == 200
         these.complaints[:] = [text for text in these.complaints if "401" not in text]
         these.close()
 

@@ -3,14 +3,21 @@
 import { isPlain, short } from "./points.js";
 import { jobRoute } from "./routes.js";
 import { writeSeeds } from "./seeds.js";
+import { hasToken } from "./token.js";
 
 /** [{name, code}] of a job, as save.js describes it. */
 export function commands(engine, model, job, file) {
   const found = [];
   const code = commandLine(model, job, file);
   if (code) found.push({ name: "Command", code });
-  if (engine.address) found.push({ name: "curl", code: `curl -fo ${quoted(file)} '${new URL(jobRoute(model, job), engine.address)}'` });
+  if (engine.address) found.push({ name: "curl", code: curl(new URL(jobRoute(model, job), engine.address), file) });
   return [...found, { name: "Python", code: python(model, job, file) }];
+}
+
+/** With a token it names the shell's variable: the token itself isn't for a screen or a chat. */
+function curl(url, file) {
+  const header = hasToken() ? `-H "Authorization: Bearer $TOKEN" ` : "";
+  return `curl -fo ${quoted(file)} ${header}'${url}'`;
 }
 
 // A model that isn't shipped is a file of whoever serves it.

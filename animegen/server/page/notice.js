@@ -1,8 +1,7 @@
 // What went wrong outside, and what is being done about it.
 
 import { announce, byId, el } from "./dom.js";
-
-const COOKIE = "animegen-token"; // as animegen/server/security.py reads it
+import { hasToken, keepToken } from "./token.js";
 
 let shown = "";
 
@@ -52,10 +51,10 @@ export function askToken() {
   const input = el("input", { type: "password", required: true, autocomplete: "current-password", pattern: "[!-~]+", "aria-label": "Token" });
   const form = el("form", { class: "bar", on: { submit: (event) => {
     event.preventDefault();
-    document.cookie = `${COOKIE}=${encodeURIComponent(input.value)}; path=${new URL(".", document.baseURI).pathname}; SameSite=Strict`;
+    keepToken(input.value);
     location.reload();
   } } }, input, el("button", { class: "row strong" }, "Go on"));
-  say(document.cookie.includes(`${COOKIE}=`) ? "That is not this server’s token." : "This server asks for its token.");
+  say(hasToken() ? "That is not this server’s token." : "This server asks for its token.");
   byId("notice").append(form);
   input.focus();
 }
