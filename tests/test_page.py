@@ -491,6 +491,26 @@ def test_a_server_that_wants_a_token_is_given_it(browser: Browser, models: dict[
         these.close()
 
 
+def test_what_took_too_long_is_told_at_once(visits: Visits) -> None:
+    page = visits.visit()
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        wait = {"Retry-After": "1"} if len(asked) == 1 else {}
+        route.fulfill(
+            status=503, headers=wait, json={"detail": "it took longer than 30 seconds: ask for less, or later"}
+        )
+
+    page.route("**/v1/grid.png*", refuse)
+    page.get_by_role("button", name="Save and take along").click()
+    page.locator("#save").get_by_role("button", name="Save").click()
+    page.locator("#save").get_by_role("alert").get_by_text("Busy: it is tried again in 1 s.").wait_for()
+    page.locator("#save").get_by_role("alert").get_by_text("ask for less, or later.").wait_for()
+    assert len(asked) == 2
+    visits.complaints[:] = [text for text in visits.complaints if "503" not in text]
+
+
 def test_what_is_too_much_is_told(visits: Visits) -> None:
     page = visits.visit()
     page.get_by_role("button", name="Save and take along").click()

@@ -225,13 +225,13 @@ export class Save {
     }
   }
 
-  /** Made now, or when whoever makes it is less busy: at most three tries. */
+  /** Made now, or when whoever makes it says that it is less busy: at most three tries. */
   async #made(job, signal, tries = 3) {
     try {
       return await this.page.engine.save(this.page.model(), job, { signal });
     } catch (error) {
-      if (error.status !== 503 || tries < 2) throw error;
-      const seconds = Math.min(30, error.retryAfter ?? 2);
+      if (!error.retryAfter || tries < 2) throw error; // of what took too long nobody says when to come again
+      const seconds = Math.min(30, error.retryAfter);
       this.trouble.textContent = `Busy: it is tried again in ${seconds} s.`;
       await new Promise((resolve, reject) => {
         setTimeout(resolve, seconds * 1000);
