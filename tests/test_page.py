@@ -491,6 +491,25 @@ def test_a_server_that_wants_a_token_is_given_it(browser: Browser, models: dict[
         these.close()
 
 
+@pytest.mark.parametrize(
+    ("status", "words"), [(404, "The models here have changed"), (401, "This server asks for its token now")]
+)
+def test_a_server_that_has_changed_is_told_and_loaded_anew(visits: Visits, status: int, words: str) -> None:
+    page = visits.visit()
+    page.wait_for_load_state("networkidle")
+    page.route("**/v1/images/**", lambda route: route.fulfill(status=status, json={"detail": "v is 'a', not 'b'"}))
+    page.get_by_label("Seed", exact=True).fill("9000")
+    page.keyboard.press("Enter")
+    notice = page.locator("#notice")
+    notice.get_by_text(words).wait_for()
+    page.locator(f"{tile(9000)} .is-broken").wait_for()
+    page.unroute("**/v1/images/**")
+    notice.get_by_role("button", name="Load again").click()
+    page.locator(f"{tile(9000)} {SHOWN}").wait_for()
+    assert not notice.is_visible()
+    visits.complaints[:] = [text for text in visits.complaints if str(status) not in text]
+
+
 def test_what_took_too_long_is_told_at_once(visits: Visits) -> None:
     page = visits.visit()
     asked: list[str] = []

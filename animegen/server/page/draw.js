@@ -8,6 +8,7 @@ const PATIENCE = [1, 2, 4, 8, 15, 30]; // seconds between tries while nobody ans
 
 const isAway = (error) => [0, 502, 504].includes(error.status) && error.name === "EngineError";
 const isBusy = (error) => error.status === 503 || error.status === 429;
+const OVER = { 401: "token", 404: "changed" }; // what no patience mends: another token, other files of the models
 
 export class Draw {
   #queue = [];
@@ -17,7 +18,10 @@ export class Draw {
   #timer = 0;
   #held = false;
 
-  /** @param notice told(trouble) shows {kind: "away" | "busy", seconds, again}, and null when it is over */
+  /**
+   * @param trouble shows {kind: "away" | "busy", seconds, again}, or {kind: "token" | "changed"}, which only a new page
+   *   mends; and null when it is over
+   */
   constructor(engine, { trouble = () => {}, drawn = () => {} } = {}) {
     this.engine = engine;
     this.trouble = trouble;
@@ -65,7 +69,10 @@ export class Draw {
       if (isAway(error) || isBusy(error)) {
         if (!job.signal?.aborted) this.#queue.unshift(job);
         this.#hold(error);
-      } else job.reject(error);
+      } else {
+        if (error.name === "EngineError") this.#refused(error);
+        job.reject(error);
+      }
     } finally {
       this.#active--;
       this.#pump();
@@ -79,6 +86,13 @@ export class Draw {
     this.#held = true;
     this.#timer = setTimeout(() => this.again(), seconds * 1000);
     this.trouble({ kind: isBusy(error) ? "busy" : "away", seconds, again: () => this.again() });
+  }
+
+  /** Somebody answers, if only to refuse. */
+  #refused({ status }) {
+    if (status in OVER) this.trouble({ kind: OVER[status] });
+    else if (this.#tries) this.trouble(null);
+    this.#tries = 0;
   }
 
   /** Try at once. */

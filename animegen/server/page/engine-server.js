@@ -38,7 +38,8 @@ export async function open(config) {
     if (answer.ok) return answer;
     const said = await answer.json().catch(() => ({}));
     const wait = Number(answer.headers.get("retry-after"));
-    throw new EngineError(detail(said) || `The server answers ${answer.status}`, { status: answer.status, retryAfter: wait || undefined });
+    const words = answer.status === 401 ? "This server asks for its token: load the page again" : detail(said);
+    throw new EngineError(words || `The server answers ${answer.status}`, { status: answer.status, retryAfter: wait || undefined });
   }
 }
 

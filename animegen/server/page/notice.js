@@ -5,7 +5,7 @@ import { hasToken, keepToken } from "./token.js";
 
 let shown = "";
 
-/** Show a trouble of draw.js, {kind, seconds, again}; null when it is over. */
+/** Show a trouble of draw.js; null when it is over. */
 export function trouble(what) {
   const box = byId("notice");
   if (!what) {
@@ -19,8 +19,11 @@ export function trouble(what) {
   const texts = {
     busy: `Much is asked for at once. It goes on in ${soon}.`,
     away: `Nobody answers. What is here stays, and it is tried again in ${soon}.`,
+    changed: "The models here have changed since this page was loaded.",
+    token: "This server asks for its token now.",
   };
-  say(texts[kind], again);
+  if (again) say(texts[kind], again);
+  else say(texts[kind], () => location.reload(), "Load again");
   if (shown !== kind) announce(texts[kind]);
   shown = kind;
 }
