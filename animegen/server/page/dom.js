@@ -47,16 +47,22 @@ export function announce(text) {
   byId("live").textContent = text;
 }
 
+/** Show a popover over all that is there, an open dialog too. */
+export function raise(box) {
+  box.hidePopover();
+  box.showPopover();
+}
+
 let fading;
 
 /** Say a text to everybody, for a moment. */
 export function toast(text) {
   const box = byId("toast");
   box.textContent = text;
-  box.hidden = false;
+  raise(box);
   announce(text);
   clearTimeout(fading);
-  fading = setTimeout(() => (box.hidden = true), 2200);
+  fading = setTimeout(() => box.hidePopover(), 2200);
 }
 
 export async function copy(text, what) {

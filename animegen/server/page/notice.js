@@ -1,6 +1,6 @@
 // What went wrong outside, and what is being done about it.
 
-import { announce, byId, el } from "./dom.js";
+import { announce, byId, el, raise } from "./dom.js";
 import { hasToken, keepToken } from "./token.js";
 
 let shown = "";
@@ -11,7 +11,7 @@ export function trouble(what) {
   if (!what) {
     if (shown) announce("Back again");
     shown = "";
-    box.hidden = true;
+    box.hidePopover();
     return;
   }
   const { kind, seconds, again } = what;
@@ -35,7 +35,9 @@ export function say(text, act, label = "Try now") {
   button.hidden = !act;
   button.textContent = label;
   button.onclick = act ?? null;
-  byId("notice").hidden = !text;
+  const box = byId("notice");
+  if (!text) box.hidePopover();
+  else if (!box.contains(document.activeElement)) raise(box); // hidden for a moment it would lose the focus
 }
 
 /** Show what is on its way, {what, loaded, total} in bytes; null when it is there. */

@@ -1,0 +1,76 @@
+"""The page of `animegen serve` where there is little room: phones, long seeds, and what is said over a dialog."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from page_server import DESK, PHONE, SHOWN, Visits, chromium, served
+from PIL import Image
+
+from animegen import Generator
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator
+
+pytestmark = pytest.mark.slow
+
+LAST = 2**32 - 1
+SMALL: dict[str, Any] = {**PHONE, "viewport": {"width": 320, "height": 640}}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(conditional_model: Path) -> Iterator[str]:
+    with Generator.load(conditional_model, device="cpu", threads=1) as generator, served({"faces": generator}) as url:
+        yield url
+
+
+@pytest.fixture
+def visits(browser: Browser, address: str) -> Iterator[Visits]:
+    these = Visits(browser, address)
+    yield these
+    these.close()
+
+
+def assert_on_top(box: Locator) -> None:
+    """Nothing lies over it: the middle of its upper edge has its own colour."""
+    wanted = box.evaluate("box => getComputedStyle(box).backgroundColor")
+    with Image.open(io.BytesIO(box.screenshot())) as picture:
+        colour = picture.convert("RGB").getpixel((picture.width // 2, 4))
+    assert wanted == "rgb({}, {}, {})".format(*colour)
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_what_is_said_lies_over_an_open_dialog(visits: Visits, size: dict[str, Any]) -> None:
+    page = visits.visit("#explore&seed=1", reduced_motion="reduce", **size)
+    page.get_by_role("button", name="Shelf").click()
+    shelf = page.get_by_role("dialog", name="Shelf")
+    shelf.get_by_label("Seeds list").fill("7-3")
+    shelf.get_by_role("button", name="Add these").click()
+    toast = page.locator("#toast")
+    toast.get_by_text("must run upwards").wait_for()
+    assert_on_top(toast)
+    toast.wait_for(state="hidden")
+    page.route("**/v1/images/**", lambda route: route.abort("connectionrefused"))
+    shelf.get_by_label("Seeds list").fill("77")
+    shelf.get_by_role("button", name="Add these").click()
+    notice = page.locator("#notice")
+    notice.get_by_text("Nobody answers").wait_for()
+    toast.wait_for(state="hidden")
+    assert_on_top(notice)
+    assert not notice.get_by_role("button").is_visible()  # nothing outside a dialog can be pressed
+    shelf.get_by_role("button", name="Close").click()
+    page.unroute("**/v1/images/**")
+    notice.get_by_role("button", name="Try now").click()
+    notice.wait_for(state="hidden")
+    visits.complaints[:] = [text for text in visits.complaints if "ERR_CONNECTION_REFUSED" not in text]
