@@ -196,7 +196,7 @@ class Generator(LoadedModel):
         """
         count = len(self.card.directions)
         if not count:
-            raise UsageError(f"{self.card.name} has no directions to edit along: export it again with this version")
+            raise UsageError(f"{self.card.name} has no directions to edit along: name a model that has them")
         if direction is not None:
             direction = whole_number("direction", direction, 0, count - 1, why=f" for {self.card.name}")
         chosen = self.card.directions if direction is None else self.card.directions[direction : direction + 1]

@@ -37,7 +37,7 @@ def check_moves(moves: Moves, directions: int, model: str) -> list[tuple[int, fl
         UsageError: the model has no such direction, or a length outside of −1000 … 1000.
     """
     if moves and not directions:
-        raise UsageError(f"{model} has no directions to move along: export it again with this version")
+        raise UsageError(f"{model} has no directions to move along: name a model that has them")
     checked = [
         (
             whole_number("direction", number, 0, directions - 1, why=f" for {model}"),

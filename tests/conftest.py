@@ -233,6 +233,17 @@ def write_model(path: Path, card: ModelCard | None, graph: onnx.ModelProto | Non
 
 
 @pytest.fixture(scope="session")
+def grey_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny generator with one channel: [N, 8] → uint8 [N, 1, 8, 8]."""
+    graph = tiny_graph()
+    (second,) = (weight for weight in graph.graph.initializer if weight.name == "second")
+    second.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(second)[:, :1].copy(), "second"))
+    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    card = tiny_card(name="grey", image_shape=(1, 8, 8))
+    return write_model(tmp_path_factory.mktemp("grey") / "grey.onnx", card, graph)
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file of a few kilobytes."""
     return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx", tiny_card())

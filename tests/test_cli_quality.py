@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Run, assert_error, picture_zip, write_dataset
+from PIL import Image
 
 from animegen import Extractor, Generator, Reference, measure
 
@@ -164,6 +165,17 @@ def test_evaluate_writes_a_report(
     assert table["score"]["count"] == 20
     assert table == {"out": "report", **json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))}
     assert_error(animegen("evaluate", "--out", data, *options), 1, "is a file")
+
+
+def test_neighbours_of_a_grey_model_are_rgb(
+    animegen: Run, grey_model: Path, tiny_extractor_file: Path, reference: Path, tmp_path: Path
+) -> None:
+    data = picture_zip(tmp_path / "faces.zip", 30)  # of RGB
+    options = ("--model", grey_model, "--extractor", tiny_extractor_file, "--reference", reference, "--n", 20, *CPU)
+    done = animegen("evaluate", "--data", data, "--size", 8, *options)
+    assert done.returncode == 0, done.stderr.decode()
+    with Image.open(tmp_path / "report" / "neighbours.png") as sheet:
+        assert sheet.mode == "RGB"
 
 
 @pytest.mark.parametrize("command", ["fid", "evaluate"])

@@ -17,7 +17,7 @@ from conftest import GROUPS, ROOT, Run, assert_error, conditional_graph, tiny_ca
 from PIL import Image
 
 from animegen import Generator, ModelCard, ModelError, UsageError, table
-from animegen.images.stills import GAP, LABEL
+from animegen.images.stills import GAP, LABEL, table_shape
 from animegen.labels import Labels, Wanted, draw_labels, usual
 
 ByHand = Callable[[list[int], Labels], np.ndarray]
@@ -176,7 +176,7 @@ def test_no_seeds_give_no_images(faces: Generator) -> None:
 
 
 def test_labels_that_the_model_does_not_have(faces: Generator, tiny_model: Path) -> None:
-    with pytest.raises(UsageError, match="labels name .hat. and must name hair, eyes, which faces takes"):
+    with pytest.raises(UsageError, match="labels name 'hat' and must name hair, eyes, which faces takes"):
         faces.sample(labels={"hat": "red"})
     with pytest.raises(UsageError, match="hair is 'pink' and must be one of blonde, blue, red, or unknown"):
         faces.stream([1], labels={"hair": "pink"})  # now, not at the first image
@@ -222,6 +222,8 @@ def test_a_table_has_captions() -> None:
     for strip in (laid[:LABEL, left : left + 30], laid[:LABEL, left + 32 :], laid[LABEL : LABEL + 20, :left]):
         assert 0 < (strip < 128).sum() < strip.size / 2
     assert table(images[:, ..., :1], [1, 2, 3], [4, 5]).shape[2] == 1
+    assert table_shape(["blonde", "blue", "red"], ["green", "grey"], (20, 30, 3)) == laid.shape
+    assert np.array_equal(table(images, ["blonde", "blue", "red\n"], ["green", "grey"]), laid)  # captions have one line
     with pytest.raises(UsageError, match="6 images stand for 2 rows of 2"):
         table(images, [1, 2], [3, 4])
 
@@ -297,6 +299,8 @@ def test_the_sheet_command(
     np.testing.assert_array_equal(pixels(tmp_path / "sheet.png"), expected)
     facts = json.loads(animegen(*common, "--rows", "eyes", "--n", "3", "--label", "hair=blue").stdout)
     assert facts["columns"] == {"seed": ["0", "1", "2"]}
+    wide = ("--rows", "eyes", "--n", "1635", "--out", "wide.webp")  # its images alone would fit
+    assert_error(animegen(*common, *wide), 2, "the table of 3,270 images", "at most 16,383")
     assert_error(animegen(*common, "--rows", "hat"), 2, "labels name 'hat' and must name hair, eyes")
     assert_error(
         animegen("sheet", "--rows", "hair", "--device", "cpu"), 2, "a sheet is of labels, and anime-face-64 takes none"

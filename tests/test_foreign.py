@@ -131,6 +131,9 @@ def test_labels_as_whole_numbers(shape: list[Any], plain: np.ndarray, tmp_path: 
 
 def test_labels_that_an_input_does_not_take(tmp_path: Path) -> None:
     model = foreign(c=(FLOAT, ["batch", 3]))
+    for wrong in ({"range": "x"}, {"layout": "x"}):
+        with pytest.raises(UsageError, match=r"is 'x' and must be (nchw|-1:1) or"):
+            Overrides(**wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="--model-labels is x and must be one of the inputs"):
         load(tmp_path, model, labels="x")
     with pytest.raises(UsageError, match="--model-labels names 2 classes and must name 3"):
@@ -195,6 +198,9 @@ def test_the_command_line_says_the_same(animegen: Run, plain: np.ndarray, tmp_pa
     assert json.loads(done.stdout)["labels"] == {"c": "b"}
     assert b"labels c, psi = 3" in done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "faces.npz")["images"], np.clip(plain + 23, 0, 255))
+    told = animegen("info", path, "--model-input", "psi=3", "--model-labels", "c=a, b", "--json")
+    assert [group["classes"] for group in json.loads(told.stdout)["labels"]] == [["a", "b"]]
+    common = (*common, "--force")
     assert_error(animegen(*common), 1, "psi as float [], c as float [batch, 2]", "--model-labels NAME")
     for value in ("psi", "psi=", "psi=x", "psi=nan", "=3"):
         done = animegen(*common, "--model-input", value)

@@ -354,7 +354,7 @@ def test_an_edit_states_its_rules(edit_generator: Generator, direction: int, amo
 
 @pytest.mark.parametrize("direction", [0, None])
 def test_a_model_without_directions(generator: Generator, direction: int | None) -> None:
-    with pytest.raises(UsageError, match="tiny has no directions to edit along: export it again"):
+    with pytest.raises(UsageError, match="tiny has no directions to edit along: name a model that has them"):
         generator.edit(5, direction, [1])
 
 

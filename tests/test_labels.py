@@ -164,8 +164,8 @@ def test_labels_as_they_are_typed(text: str, label: str | dict[str, float]) -> N
 
 def test_labels_have_one_order_whatever_is_typed() -> None:
     texts = ["hair=red:1+blue:2", "eyes=green"]
-    for given in (texts, texts[::-1], ["eyes=green:3", "hair=blue:2+red"]):
-        wanted = read_labels(given, [HAIR, EYES])
+    for typed in (texts, texts[::-1], ["eyes=green:3", "hair=blue:2+red"]):
+        wanted = read_labels(typed, [HAIR, EYES])
         assert label_texts(wanted) == ["hair=blue:2+red:1", "eyes=green"]
         assert file_suffix(wanted) == "-hair-blue-2+red-1-eyes-green"
 

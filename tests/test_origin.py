@@ -64,6 +64,8 @@ def test_an_animation_too(suffix: str, tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UsageError, match="metadata is list and must be a table"):
+        encode(NOISE, metadata=[1, 2])  # type: ignore[arg-type]
     for wrong in ({"a": float("nan")}, {"a": {1, 2}}):
         with pytest.raises(UsageError, match="must be texts, finite numbers, lists and tables"):
             encode(NOISE, metadata=wrong)
@@ -200,6 +202,12 @@ def test_each_picture_of_many_is_made_again_alone(animegen: Run, tiny_model: Pat
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "faces" / "seed00000006.png").read_bytes()
     with np.load(tmp_path / "faces.npz") as arrays:
         assert json.loads(str(arrays["metadata"]))["options"]["seeds"] == "5-7"
+    told = animegen("info", "faces.npz")
+    assert b"again.npz" in told.stdout
+    assert b"tiny.onnx stands for the model's file" in told.stderr
+    piped = animegen("sample", "--model", tiny_model, "--out", "-", "--format", "webp").stdout
+    (tmp_path / "piped").write_bytes(piped)
+    assert json.loads(animegen("info", "piped", "--json").stdout)["again"].endswith("again.webp")
     other = animegen("sample", "--n", 4, "--seed", 5, "--model", tiny_model, "--out", "faces", "--skip-existing")
     assert_error(other, 1, "seed00000005.png was made otherwise (options is ")
 

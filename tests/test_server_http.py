@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_model
 
 pytest.importorskip("fastapi")
 
 from starlette.testclient import TestClient
 
-from animegen import Generator, ModelCard, UsageError, __version__
+from animegen import Generator, UsageError, __version__
 from animegen.server import Limits, create_app
 from animegen.server.answers import VERSION_DIGITS
 from animegen.server.service import Service
@@ -388,21 +387,14 @@ def test_the_page_and_its_files(client: TestClient) -> None:
         assert client.get(path).status_code == 404
 
 
-def test_a_grey_image_is_a_png_too(tmp_path: Path) -> None:
+def test_a_grey_image_is_a_png_too(grey_model: Path) -> None:
     import io
 
     import numpy as np
-    from conftest import tiny_card, tiny_graph
-    from onnx import numpy_helper
     from PIL import Image
 
-    graph = tiny_graph()
-    (second,) = (weight for weight in graph.graph.initializer if weight.name == "second")
-    second.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(second)[:, :1].copy(), "second"))
-    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
-    card: ModelCard = tiny_card(name="grey", image_shape=(1, 8, 8))
     with (
-        Generator.load(write_model(tmp_path / "grey.onnx", card, graph), device="cpu") as grey,
+        Generator.load(grey_model, device="cpu") as grey,
         TestClient(create_app(grey)) as client,
         Image.open(io.BytesIO(client.get("/v1/images/5.png").content)) as picture,
     ):

@@ -106,6 +106,17 @@ def test_an_error_leaves_the_old_file(name: str, tmp_path: Path) -> None:
     assert (tmp_path / name).read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("name", ["faces", "faces.zip", "faces.npz"])
+def test_what_exists_is_refused_if_nothing_is_said(name: str, tmp_path: Path) -> None:
+    fill(tmp_path / name, [1, 2])
+    before = (tmp_path / name).read_bytes() if name != "faces" else None
+    with pytest.raises(OutputError, match=r"is there already: .*overwrite what exists, or name another"):
+        fill(tmp_path / name, [2, 3])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert before is None or (tmp_path / name).read_bytes() == before
+    assert fill(tmp_path / name, [2, 3], existing="overwrite") == [2, 3]
+
+
 @pytest.mark.parametrize("name", ["faces.zip", "faces.npz"])
 def test_stopping_early_is_a_valid_smaller_file(name: str, tmp_path: Path) -> None:
     with open_sink(tmp_path / name) as sink:

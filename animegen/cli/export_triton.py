@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from animegen.cli.console import print_json, say
-from animegen.cli.options import ModelOptions, graph_options, json_option
+from animegen.cli.options import ModelOptions, graph_options, json_option, out_option
 
 
 @click.command("export-triton")
-@click.option("--out", "-o", required=True, help="The repository's folder; it may hold other models already.")
+@out_option(None, "The repository's folder; it may hold other models already.")
 @click.option("--name", help="The model's name in the repository.  [default: its own]")
 @click.option(
     "--max-batch-size", type=click.IntRange(1, 2**16), default=128, help="The most latents that Triton puts together."

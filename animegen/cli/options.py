@@ -117,8 +117,11 @@ def _named_number(text: str) -> tuple[str, float]:
 
 def _named_classes(text: str) -> tuple[str, tuple[str, ...]]:
     """The name, and the classes if they are given, of such as c=smile,frown."""
-    name, _, classes = text.partition("=")
-    return name, tuple(classes.split(",")) if classes else ()
+    name, _, listed = text.partition("=")
+    classes = tuple(part.strip() for part in listed.split(",")) if listed else ()
+    if not all(classes):
+        raise click.BadParameter(f"{text!r} has a class without a name, and must be such as {name}=smile,frown")
+    return name, classes
 
 
 MODEL = click.option("--model", default=DEFAULT, help="A shipped model's name, or an .onnx file's path or address.")
@@ -255,9 +258,19 @@ reference_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print what was made as one JSON object.")
 
 
-def out_option(default: str, explanation: str) -> Callable[[Command], Command]:
-    """`--out`, which is `default` where it isn't given."""
-    return click.option("--out", "-o", default=default, help=explanation)
+class _Named(click.types.StringParamType):
+    """A name of a file or folder. An empty one, as a shell makes of an unset variable, would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name."""
+        if not str(value).strip():
+            self.fail("it is empty and must name a file or folder; the current one is ./", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def out_option(default: str | None, explanation: str) -> Callable[[Command], Command]:
+    """`--out`, which is `default` where it isn't given; with None it must be given."""
+    return click.option("--out", "-o", type=_Named(), default=default, required=default is None, help=explanation)
 
 
 scale_option = click.option(

@@ -98,7 +98,7 @@ def again(made: Mapping[str, Any], commands: Mapping[str, click.Command], out: s
     if not isinstance(command, PictureCommand) or not isinstance(options, dict):
         return None
     known = {name for parameter in command.params for name in parameter.opts}
-    words = ["animegen", str(command.name), "--model", _model(made)]
+    words = ["animegen", str(command.name), "--model", model_file(made) or str(made["model"])]
     for name, value in options.items():
         if f"--{name}" not in known:
             return None
@@ -112,14 +112,14 @@ def again(made: Mapping[str, Any], commands: Mapping[str, click.Command], out: s
     return shlex.join([*words, "--out", out])
 
 
-def _model(made: Mapping[str, Any]) -> str:
-    """The model's name if it is shipped with this version, and else that of a file, which its hash then tells."""
+def model_file(made: Mapping[str, Any]) -> str | None:
+    """The name that stands for the model's file in the command line; None if the model is shipped with this version."""
     from animegen.files import sha256
     from animegen.model.catalog import shipped_models
 
     name = printable(str(made.get("model")))
     shipped = shipped_models().get(name)
-    return name if shipped is not None and sha256(shipped) == made.get("model_sha256") else f"{name}.onnx"
+    return None if shipped is not None and sha256(shipped) == made.get("model_sha256") else f"{name}.onnx"
 
 
 def printable(text: str) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
 
 from animegen.cli.console import STOPPED, print_json, progress_shown, say, stop_on_signals, write_stdout
 from animegen.cli.origin import of_one, record
@@ -45,6 +48,13 @@ class Output:
     def __post_init__(self) -> None:
         if self.name == _STDOUT and self.as_json:
             raise UsageError("--json and --out - both want stdout: name a file with --out")
+        asked = click.get_current_context().get_parameter_source("form") is ParameterSource.COMMANDLINE
+        if asked and not self._takes_form():
+            raise UsageError(f"--format is {self.form} and {self.name} says what it is by its name: leave --format out")
+
+    def _takes_form(self) -> bool:
+        suffix = self.path.suffix.lower().replace(".jpeg", ".jpg")
+        return suffix in {"", ".zip", f".{self.form}"} or self.name.endswith(("/", os.sep))
 
     @property
     def path(self) -> Path:
@@ -87,6 +97,12 @@ class Output:
         except UsageError as error:
             hint = ", or for a folder/, a .zip or an .npz, which take any number" if self.takes_folders else ""
             raise UsageError(f"{error}{hint}") from error
+
+    def check_table(self, generator: Generator, rows: Sequence[str], columns: Sequence[str]) -> None:
+        """Refuse, before any image is made, a table that the picture's format can't hold."""
+        from animegen.images.stills import check_table
+
+        check_table(rows, columns, _shape(generator), self.path.suffix[1:], scale=self.scale)
 
     def check_motion(self, fps: float, scale: int) -> None:
         """Refuse, before any work, an animation that can't be written."""
@@ -166,7 +182,8 @@ class Output:
         self._report({**facts, "images": made, "asked": len(seeds), "stopped": stopped})
         if stopped:
             goes_on = self.path.suffix.lower() != ".npz"
-            rest = "; the same command with --skip-existing makes the rest" if goes_on else ""
+            instead = " in place of --force" if click.get_current_context().params.get("force") else ""
+            rest = f"; the same command with --skip-existing{instead} makes the rest" if goes_on else ""
             say(f"stopped after {made} of {len(seeds)} images, which are whole{rest}")
         return STOPPED if stopped else 0
 

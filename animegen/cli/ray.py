@@ -21,6 +21,7 @@ from animegen.cli.options import (
     label_facts,
     label_option,
     model_options,
+    out_option,
     truncation_option,
 )
 from animegen.cli.origin import PictureCommand
@@ -61,7 +62,7 @@ def ray() -> None:
 @click.option("--n", type=SEEDS, default=None, help="How many images.  [default: 64]")
 @click.option("--seed", type=SEED, help="The first image's seed; image k has seed + k.  [default: 0]")
 @click.option("--seeds", help="Seeds and ranges in place of --seed and --n, such as 0-31,77.")
-@click.option("--out", "-o", required=True, help="A folder/, which all machines of the cluster must share.")
+@out_option(None, "A folder/, which all machines of the cluster must share.")
 @click.option("--format", "form", type=click.Choice(["png", "jpg", "webp"]), default="png", help="Of the pictures.")
 @click.option("--force", is_flag=True, help="Overwrite pictures that the folder already holds.")
 @click.option("--skip-existing", is_flag=True, help="Keep what the folder already holds, and make the rest.")

@@ -55,7 +55,7 @@ def _columns_and_rows(text: str) -> tuple[int, int]:
 )
 @click.option("--labels", is_flag=True, help="Write the seed under each image of a grid.")
 @scale_option
-@click.option("--force", is_flag=True, help="Overwrite pictures that a folder already holds.")
+@click.option("--force", is_flag=True, help="Overwrite what a folder, .zip or .npz already holds.")
 @click.option("--skip-existing", is_flag=True, help="Keep what a folder or .zip already holds, and make the rest.")
 @json_option
 @label_option

@@ -68,7 +68,8 @@ def sheet(
         output.describe(generator, seeds=str(wanted), truncation=truncation)
         classes = {group.name: group.classes for group in generator.labels}
         heads = list(map(str, wanted)) if columns is None else list(classes.get(columns, ()))
-        output.check_grid(generator, max(1, len(classes.get(rows, ())) * len(heads)), len(heads) or None)
+        if rows in classes and heads:  # and else the generator says what is wrong
+            output.check_table(generator, classes[rows], heads)
         images = generator.sheet(
             *wanted, rows=rows, columns=columns, labels=asked, truncation=truncation, batch_size=options.batch_size
         )

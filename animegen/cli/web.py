@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from animegen.cli.console import print_json, say
-from animegen.cli.options import ModelOptions, graphs_options, json_option
+from animegen.cli.options import ModelOptions, graphs_options, json_option, out_option
 
 
 @click.command()
-@click.option("--out", "-o", default="site", type=click.Path(path_type=Path), help="The folder to write.")
+@out_option("site", "The folder to write.")
 @click.option(
     "--runtime",
     type=click.Path(path_type=Path),
@@ -25,7 +25,7 @@ from animegen.cli.options import ModelOptions, graphs_options, json_option
 @click.option("--force", is_flag=True, help="Write into a folder that holds other things, which stay.")
 @json_option
 @graphs_options
-def web(out: Path, runtime: Path | None, webgpu: bool, force: bool, as_json: bool, options: list[ModelOptions]) -> None:
+def web(out: str, runtime: Path | None, webgpu: bool, force: bool, as_json: bool, options: list[ModelOptions]) -> None:
     """Write the page as a static folder, for any host of files: the model runs in the visitor's browser.
 
     Seeds name the same images as everywhere. Where npm isn't, --runtime takes the files that
@@ -40,11 +40,11 @@ def web(out: Path, runtime: Path | None, webgpu: bool, force: bool, as_json: boo
     from animegen.deploy.site import check_site, write_site
     from animegen.model.catalog import find_model
 
-    check_site(out, force=force)
+    check_site(Path(out), force=force)
     with ExitStack() as stack:
         models = {find_model(one.model): stack.enter_context(one.load()) for one in options}
         say("runtime: onnxruntime-web " + (f"from {runtime}" if runtime else "by npm"))
-        site = write_site(out, models, runtime=runtime, webgpu=webgpu, force=force)
+        site = write_site(Path(out), models, runtime=runtime, webgpu=webgpu, force=force)
     if as_json:
         print_json(
             {

@@ -6,13 +6,16 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from PIL import Image, PngImagePlugin
 
 from animegen.errors import DataError, UsageError
+from animegen.images.formats import ANIMATIONS, STILLS
 
 _KEY = "animegen"  # of the PNG's text
 _EXIF, _COMMENT = 0x8769, 0x9286  # the EXIF block, and the user comment in it
@@ -26,10 +29,12 @@ def to_text(metadata: Mapping[str, Any]) -> str:
     """The one line of JSON, in ASCII, which every format holds.
 
     Raises:
-        UsageError: a value that JSON can't hold.
+        UsageError: no table, or a value that JSON can't hold.
     """
+    if not isinstance(metadata, Mapping):
+        raise UsageError(f'metadata is {type(metadata).__name__} and must be a table such as {{"seed": 7}}')
     try:
-        return json.dumps(metadata, allow_nan=False)
+        return json.dumps(dict(metadata), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise UsageError(f"metadata must be texts, finite numbers, lists and tables: {error}") from error
 
@@ -57,7 +62,7 @@ def save_options(form: str, metadata: Mapping[str, Any] | None) -> dict[str, Any
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """What a picture or an animation says of itself.
+    """What a picture, an animation or an npz of pictures says of itself.
 
     Raises:
         DataError: it can't be read, or says nothing.
@@ -65,10 +70,10 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            text = _mp4_comment(file) if path.suffix.lower() == ".mp4" else _picture_text(file)
+            text = _READERS.get(path.suffix.lower(), _picture_text)(file)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: name a picture") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "it is no picture"
         raise DataError(f"{path} can't be read: {reason}") from error
     record = _parsed(text)
@@ -77,6 +82,12 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
             f"{path} says nothing of where it comes from: another program made or changed it, or it has no metadata"
         )
     return record
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix, such as .webp, that a picture's own format has, whatever the file is called."""
+    with Image.open(path) as picture:
+        return next((suffix for suffix, form in (STILLS | ANIMATIONS).items() if form.name == picture.format), "")
 
 
 def of_whole_picture(data: bytes) -> dict[str, Any] | None:
@@ -121,3 +132,11 @@ def _mp4_comment(file: IO[bytes]) -> str:
             return str(container.metadata.get("comment", ""))
     except av.FFmpegError as error:
         raise ValueError(str(error)) from error
+
+
+def _npz_text(file: IO[bytes]) -> str:
+    with np.load(file, allow_pickle=False) as arrays:
+        return str(arrays["metadata"]) if "metadata" in arrays else ""
+
+
+_READERS: dict[str, Callable[[IO[bytes]], str | bytes]] = {".mp4": _mp4_comment, ".npz": _npz_text}

@@ -51,6 +51,11 @@ def _seeds_in(names: Iterable[str], form: str, suffix: str = "") -> set[int]:
     return {int(match[1]) for match in matches if match}
 
 
+def _refuse_existing(path: Path, ways: str) -> None:
+    if status(path) is not None:
+        raise OutputError(f"{path} is there already: {ways} what exists, or name another")
+
+
 def _is_done(data: bytes, name: str, wanted: Mapping[str, Any] | None) -> bool:
     """Whether a picture that is there is whole, so that it need not be made again.
 
@@ -167,10 +172,10 @@ class Folder(Sink):
 class Zip(Sink):
     """A zip of pictures named by their seeds. They are stored as they are: a PNG doesn't shrink any more.
 
-    With `existing="skip"` an earlier zip's pictures are kept and the others added; else it is replaced.
+    With `existing="skip"` an earlier zip's pictures are kept and the others added; with "overwrite" it is replaced.
 
     Raises:
-        OutputError: the path can't be written.
+        OutputError: the path can't be written, or is there and `existing` is `refuse`.
         DataError: the file to be continued is no zip.
         OutputError: it holds pictures that were made otherwise.
     """
@@ -180,13 +185,15 @@ class Zip(Sink):
         path: str | Path,
         *,
         form: str = "png",
-        existing: Existing = "overwrite",
+        existing: Existing = "refuse",
         suffix: str = "",
         metadata: Describe | None = None,
     ) -> None:
         super().__init__()
         self._metadata = metadata
         path = Path(path)
+        if existing == "refuse":
+            _refuse_existing(path, "skip or overwrite")
         self._form, self._suffix = form, suffix
         self._there: set[int] = set()
         goes_on = existing == "skip" and status(path) is not None
@@ -242,13 +249,15 @@ class Npz(Sink):
     An array's length stands before its values, so the rows wait in an unnamed file beside until it is known.
 
     Raises:
-        OutputError: the path can't be written.
+        OutputError: the path can't be written, or is there and `existing` is `refuse`.
     """
 
-    def __init__(self, path: str | Path, *, metadata: Describe | None = None) -> None:
+    def __init__(self, path: str | Path, *, existing: Existing = "refuse", metadata: Describe | None = None) -> None:
         super().__init__()
         self._metadata = metadata
         path = Path(path)
+        if existing == "refuse":
+            _refuse_existing(path, "overwrite")
         with ExitStack() as opening:
             self._target = opening.enter_context(replacing(path))
             self._rows: IO[bytes] = opening.enter_context(tempfile.TemporaryFile(dir=path.parent))
@@ -311,7 +320,7 @@ def open_sink(
     if path.suffix.lower() == ".npz":
         if existing == "skip":
             raise UsageError(f"{path} is written in one go and can't be continued: name a folder or a .zip")
-        return Npz(path, metadata=metadata)
+        return Npz(path, existing=existing, metadata=metadata)
     return Folder(path, form=form, existing=existing, suffix=suffix, metadata=metadata)
 
 

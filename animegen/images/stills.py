@@ -80,9 +80,41 @@ def check_grid(
     Raises:
         UsageError: as `grid_shape`, `enlarge` and `encode`.
     """
-    height, width, channels = grid_shape(n, columns, image_shape, labels=labels)
+    _check_sheet(grid_shape(n, columns, image_shape, labels=labels), f"the grid of {n:,} images", form, scale)
+
+
+def table_shape(
+    rows: Sequence[object], columns: Sequence[object], image_shape: tuple[int, int, int]
+) -> tuple[int, int, int]:
+    """The shape [H, W, C] of a `table` of images of a shape.
+
+    Raises:
+        UsageError: as `grid_shape`.
+    """
+    height, width, channels = grid_shape(len(rows) * len(columns), len(columns), image_shape)
+    return height + LABEL, width + _margin(_row_names(rows)), channels
+
+
+def check_table(
+    rows: Sequence[object],
+    columns: Sequence[object],
+    image_shape: tuple[int, int, int],
+    form: str = "PNG",
+    *,
+    scale: int = 1,
+) -> None:
+    """Refuse a table of images [H, W, C], enlarged, that the format can't hold, before any of them is made.
+
+    Raises:
+        UsageError: as `check_grid`.
+    """
+    what = f"the table of {len(rows) * len(columns):,} images"
+    _check_sheet(table_shape(rows, columns, image_shape), what, form, scale)
+
+
+def _check_sheet(shape: tuple[int, int, int], what: str, form: str, scale: int) -> None:
+    height, width, channels = shape
     _check_enlarged(height, width, channels, scale)
-    what = f"the grid of {n:,} images"
     still_format(_as_path(form)).check_side(height * scale, width * scale, what, "ask for fewer images")
 
 
@@ -120,8 +152,8 @@ def table(images: Images, rows: Sequence[object], columns: Sequence[object]) -> 
         raise UsageError(f"{len(images)} images stand for {len(rows)} rows of {len(columns)} and must be one for each")
     sheet = grid(images, len(columns))
     _, height, width, _ = images.shape
-    names = [_caption(str(name), None) for name in rows]
-    left = max(name.width for name in names) + 2 * GAP
+    names = _row_names(rows)
+    left = _margin(names)
     paper = Image.new("L", (left + sheet.shape[1], LABEL + sheet.shape[0]), _PAPER)
     for k, name in enumerate(names):
         paper.paste(name, (left - GAP - name.width, LABEL + k * (height + GAP) + (height - LABEL) // 2))
@@ -133,10 +165,19 @@ def table(images: Images, rows: Sequence[object], columns: Sequence[object]) -> 
     return whole
 
 
+def _row_names(rows: Sequence[object]) -> list[Image.Image]:
+    return [_caption(str(name), None) for name in rows]
+
+
+def _margin(names: Sequence[Image.Image]) -> int:
+    return max(name.width for name in names) + 2 * GAP
+
+
 def _caption(text: str, width: int | None) -> Image.Image:
     """Black on white, in the middle of a strip of that width, or of the text's own."""
     from PIL import ImageDraw
 
+    text = " ".join(text.split())  # of one line
     draw = ImageDraw.Draw(Image.new("L", (1, 1)))
     sizes = range(LABEL - 1, 5, -1)
     size = next((size for size in sizes if width is None or draw.textlength(text, _font(size)) <= width), 5)

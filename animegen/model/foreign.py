@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,11 +57,14 @@ class Overrides:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a length that no latent has.
+        """Refuse a length that no latent has, and what is no layout or range.
 
         Raises:
-            UsageError: it is no whole number from 1 to 2²⁰.
+            UsageError: the length is no whole number from 1 to 2²⁰, or the layout or range is unknown.
         """
+        for name, value, known in (("layout", self.layout, get_args(Layout)), ("range", self.range, get_args(Range))):
+            if value is not None and value not in known:
+                raise UsageError(f"{name} is {value!r} and must be {' or '.join(known)}")
         if self.z_dim is not None:
             object.__setattr__(self, "z_dim", whole_number("z_dim", self.z_dim, 1, LONGEST_LATENT))
 

@@ -41,7 +41,10 @@ class LabelInput:
             UsageError: a mix or an unknown class, where it takes a class's number.
         """
         if self.takes_numbers and not ((labels.max(1, initial=0) == 1) & (labels.sum(1) == 1)).all():
-            raise UsageError(f"{self.name} has a mix or an unknown class and must have one class for each image")
+            raise UsageError(
+                f"{self.name} has a mix or an unknown class and must have one class for each image: name one, as "
+                f"{self.name}=CLASS"
+            )
 
     def of(self, labels: Labels) -> NDArray[Any]:
         """Labels float32 [N, L] as it takes them."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from animegen.generator import Generator
 from animegen.images.sets import ImageSet, picked
-from animegen.images.stills import Images, grid
+from animegen.images.stills import Images, flatten, grid, to_pillow
 from animegen.model import catalog
 from animegen.quality.agreement import Agreement, Within, agreements, untold, within
 from animegen.quality.distances import Estimate, frechet_infinity, kernel_distance
@@ -288,9 +288,15 @@ def _likeness(queries: Features, pool: Reference) -> tuple[Likeness, NDArray[np.
 
 
 def _sheet(generated: Images, real: Images, seeds: list[int], distances: NDArray[np.float64]) -> Images:
-    pairs = np.stack([generated, real], axis=1).reshape(-1, *generated.shape[1:])
+    sides = [np.stack([_as_rgb(image) for image in images]) for images in (generated, real)]
+    pairs = np.stack(sides, axis=1).reshape(-1, *sides[0].shape[1:])
     labels = [text for seed, distance in zip(seeds, distances, strict=True) for text in (f"{seed}", f"{distance:.3g}")]
     return grid(pairs, _ACROSS, labels)
+
+
+def _as_rgb(image: Images) -> Images:
+    """An image beside others: uint8 [H, W, 3], as pictures are read as RGB and a generator may give greys."""
+    return np.asarray(flatten(to_pillow(image)).convert("RGB"))
 
 
 def _paths(

@@ -118,8 +118,13 @@ def _columns(extractor: Extractor, wanted: Mapping[str, str]) -> tuple[list[int]
         tag = f"{group}:{name}"
         if tag not in extractor.tags:
             known = ", ".join(known.partition(":")[2] for known in extractor.tags if known.startswith(f"{group}:"))
-            rule = f"must be one of {known}" if known else "must be left out"
-            raise UsageError(f"{group} is {name!r} and {rule}: those are what {extractor.name} can tell")
+            if not known:
+                raise UsageError(
+                    f"{group} must be left out, as {extractor.name} can't tell it: anime tells hair and eyes"
+                )
+            raise UsageError(
+                f"{group} is {name!r} and must be one of {known}: those are what {extractor.name} can tell"
+            )
         columns.append(extractor.tags.index(tag))
         groups.append([k for k, known in enumerate(extractor.tags) if known.startswith(f"{group}:")])
     return columns, groups

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from animegen.errors import UsageError
 from animegen.images.sinks import picture_name
-from animegen.images.stills import LABEL, columns_for, grid, grid_shape, table
+from animegen.images.stills import columns_for, grid, grid_shape, table, table_shape
 from animegen.labels import Labels, Wanted, sheet_cells
 from animegen.latents import Latents
 from animegen.points import FARTHEST, read_moves, read_toward
@@ -88,7 +88,7 @@ def draw_edit(served: Served, query: EditQuery, limits: Limits) -> Drawing:
     generator, labels = served.generator, labels_of(served, query.label)
     vectors = generator.card.directions
     if not vectors:
-        raise UsageError(f"{served.name} has no directions to edit along: export it again with this version")
+        raise UsageError(f"{served.name} has no directions to edit along: name a model that has them")
     if query.direction is not None:
         if query.direction >= len(vectors):
             raise UsageError(f"direction is {query.direction} and must be from 0 to {len(vectors) - 1}")
@@ -133,15 +133,13 @@ def draw_sheet(served: Served, query: SheetQuery, limits: Limits) -> Drawing:
     classes = {group.name: group.classes for group in generator.labels}
     heads = list(map(str, seeds)) if query.columns is None else list(classes[query.columns])
     names = classes[query.rows]
-    height, width, _ = grid_shape(len(cells), len(heads), served.shape)
-    margin = LABEL * max(map(len, names))  # the names of the rows: no letter is wider than high
     seeds_of_cells = [seed for seed, _ in cells]
     return still(
         served,
         query,
         limits,
         size=len(cells),
-        shape=(height + LABEL, width + margin),
+        shape=table_shape(names, heads, served.shape),
         points=lambda: (
             generator.latents(seeds_of_cells, truncation=query.truncation),
             generator.label_vectors(seeds_of_cells, [wanted for _, wanted in cells]),
