@@ -203,6 +203,9 @@ def test_runs_of_other_settings_or_data_are_refused(train: Run, tiny_data: Path,
         (["--presets", "wgan-gp-64", "--steps", "3", "--images", "3"], ["either"]),
         (["--presets", "wgan-gp-64,no-such", "--steps", "3"], ["no-such", "wgan-gp-64"]),
         (["--presets", "wgan-gp-64+lambda_gp=x", "--steps", "3"], ["lambda_gp"]),
+        (["--presets", "wgan-gp-anime64", "--set", "steps=5"], ["steps", "--steps or --images"]),
+        (["--presets", "wgan-gp-64,wgan-gp-anime64+epochs=5"], ["epochs", "--steps or --images"]),
+        (["--presets", "wgan-gp-64+seed=5"], ["seed", "--seeds"]),
     ],
 )
 def test_bad_input(train: Run, tiny_data: Path, tmp_path: Path, arguments: list[str], words: list[str]) -> None:

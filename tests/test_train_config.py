@@ -35,6 +35,16 @@ def test_settings_change_single_values() -> None:
     ]
 
 
+def test_steps_that_are_set_take_the_place_of_a_preset_s_epochs() -> None:
+    assert load_config("wgan-gp-anime64").total_steps(25_600) == 5000
+    assert load_config("wgan-gp-anime64", ["steps=7"]).total_steps(25_600) == 7
+    assert load_config("wgan-gp-anime64", ["epochs=1"]).total_steps(25_600) == 100
+    assert load_config("wgan-gp-64", ["epochs=1", "n_critic=1"]).total_steps(25_600) == 400
+    for settings in (["steps=7", "epochs=1"], ["epochs=1", "steps=7"]):
+        with pytest.raises(ConfigError, match=r"steps is 7 and epochs 1, .* leave one of them out"):
+            load_config("wgan-gp-anime64", settings)
+
+
 def test_a_preset_of_one_s_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("size = 32\n[critic]\nwidth = 7\n")
@@ -91,6 +101,7 @@ def test_names_and_settings_that_are_no_utf8_fit_into_json(tmp_path: Path) -> No
         ("lambda_gp = 1e400", "lambda_gp is inf and must be a finite number"),
         (f"lambda_gp = 1{'0' * 400}", "lambda_gp|float"),
         ("gamma = nan", "gamma is nan"),
+        ("steps = 7\nepochs = 1", "steps is 7 and epochs 1"),
         ("ema = nan", "ema is nan"),
         ("[critic_optimiser]\nalgorithm = 'adam'\nlr = nan", "critic_optimiser.lr is nan"),
         ("[critic_optimiser]\nalgorithm = 'rmsprop'\nlr = inf", "critic_optimiser.lr is inf"),

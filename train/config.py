@@ -173,6 +173,8 @@ def preset_names() -> list[str]:
 def load_config(preset: str, settings: Sequence[str] = ()) -> Config:
     """Read a preset by name, or from the path of a TOML file, and apply `key=value` settings over it.
 
+    `steps` that are set take the place of its `epochs`.
+
     Raises:
         ConfigError: an unknown preset, a key that doesn't exist, a value of the wrong type or range.
     """
@@ -188,9 +190,33 @@ def load_config(preset: str, settings: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
+    over = settings_table(settings)
+    _check_length(over)
+    _check_length(table, f"{path}: ")
+    if "steps" in over:
+        table.pop("epochs", None)
+    _merge(table, over)
+    return from_mapping({"preset": _readable(path.stem), **table}, origin=str(path))
+
+
+def settings_table(settings: Sequence[str]) -> dict[str, Any]:
+    """What `key=value` settings say, as one table. Of a key that comes twice the last value counts.
+
+    Raises:
+        ConfigError: a setting that can't be read.
+    """
+    table: dict[str, Any] = {}
     for setting in settings:
         _merge(table, _parse_setting(_readable(setting)))
-    return from_mapping({"preset": _readable(path.stem), **table}, origin=str(path))
+    return table
+
+
+def _check_length(table: Mapping[str, Any], origin: str = "") -> None:
+    if {"steps", "epochs"} <= table.keys():
+        raise ConfigError(
+            f"{origin}steps is {table['steps']} and epochs {table['epochs']}, and a run has one length: "
+            "leave one of them out"
+        )
 
 
 def _readable(text: str) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from animegen.errors import UsageError
-from train.config import Config, load_config
+from train.config import Config, load_config, settings_table
+from train.errors import ConfigError
 
 _IMAGES = 200_000  # that each critic sees, where nothing else is said
+# What isn't a recipe's own, and the options that say it for all.
+_COMMON = {"steps": "--steps or --images", "epochs": "--steps or --images", "seed": "--seeds"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Comparison:
 
     Raises:
         UsageError: both `steps` and `images`.
-        ConfigError: a recipe that the settings don't fit.
+        ConfigError: a recipe that the settings don't fit, or settings of what is the same for all.
     """
 
     recipes: tuple[Recipe, ...]
@@ -64,6 +67,7 @@ class Comparison:
                 "say how long each run is once: either --steps or --images, the real images each critic sees"
             )
         for recipe in self.recipes:
+            _check_common([*self.settings, *recipe.settings])
             self.configuration(recipe, 0)
 
     def configuration(self, recipe: Recipe, seed: int) -> Config:
@@ -88,6 +92,12 @@ class Comparison:
         for seed in range(self.seeds):
             for recipe in self.recipes:
                 yield recipe, seed, self.configuration(recipe, seed)
+
+
+def _check_common(settings: Sequence[str]) -> None:
+    for key in settings_table(settings):
+        if key in _COMMON:
+            raise ConfigError(f"{key} can't be set here, as it is the same for every recipe: use {_COMMON[key]}")
 
 
 def _images_a_step(config: Config) -> int:
