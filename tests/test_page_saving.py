@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def address(generator: Generator) -> Iterator[str]:
-    with served({MODEL: generator}) as url:
+    with served({"my-face": generator}) as url:  # commands name the model by its own name
         yield url
 
 

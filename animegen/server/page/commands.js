@@ -20,8 +20,8 @@ function curl(url, file) {
   return `curl -fo ${quoted(file)} ${header}'${url}'`;
 }
 
-// A model that isn't shipped is a file of whoever serves it.
-const modelOf = (model) => (model.shipped === false ? `${model.name}.onnx` : model.name);
+// Its own name, whatever it is served as; a model that isn't shipped is a file of whoever serves it.
+const modelOf = ({ name, card, shipped }) => `${card?.name ?? name}${shipped === false ? ".onnx" : ""}`;
 
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${String(text).replace(/'/g, `'\\''`)}'`);
 
