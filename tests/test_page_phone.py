@@ -74,3 +74,22 @@ def test_what_is_said_lies_over_an_open_dialog(visits: Visits, size: dict[str, A
     notice.get_by_role("button", name="Try now").click()
     notice.wait_for(state="hidden")
     visits.complaints[:] = [text for text in visits.complaints if "ERR_CONNECTION_REFUSED" not in text]
+
+
+@pytest.mark.parametrize("size", [SMALL, PHONE], ids=["320", "390"])
+def test_long_seeds_have_room(visits: Visits, size: dict[str, Any]) -> None:
+    page = visits.visit(f"#explore&seed={LAST}&toward={LAST - 1}:0.5&a={LAST}&b={LAST - 1}", **size)
+    wide = "[...document.querySelectorAll('html, #stage, .name, .acts')].filter(box => box.scrollWidth > box.clientWidth)"
+    for view in ("wall", "explore", "morph"):
+        page.evaluate(f"animegen.store.go({{view: '{view}'}})")
+        page.locator(f"#{view} {SHOWN}").first.wait_for()
+        assert page.evaluate(f"{wide}.map(box => box.outerHTML.slice(0, 80))") == [], view
+    for letter in ("A", "B"):
+        field = page.get_by_label(f"Seed of {letter}")
+        assert field.input_value().startswith("42949672")
+        assert field.evaluate("input => input.scrollWidth <= input.clientWidth"), letter
+    page.evaluate("animegen.store.go({view: 'explore'})")
+    for act in page.locator(".acts button").all():
+        place = act.bounding_box()
+        assert place is not None
+        assert (place["width"], place["height"]) >= (36, 44)

@@ -89,6 +89,7 @@ export class Explore {
     if (name === this.#shown) return;
     this.#shown = name;
     this.title.textContent = state.seed.toLocaleString("en");
+    this.title.style.setProperty("--signs", this.title.textContent.length);
     this.#trail(state);
     this.face.show(point);
     this.psis.show(PSIS.map((psi) => ({ ...point, truncation: psi })), PSIS.map(String), PSIS.indexOf(state.psi));
