@@ -93,3 +93,17 @@ def test_long_seeds_have_room(visits: Visits, size: dict[str, Any]) -> None:
         place = act.bounding_box()
         assert place is not None
         assert (place["width"], place["height"]) >= (36, 44)
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_the_empty_shelf_names_a_heart_that_is_there(visits: Visits, size: dict[str, Any]) -> None:
+    page = visits.visit("#wall", **size)
+    page.get_by_role("button", name="Shelf").click()
+    shelf = page.get_by_role("dialog", name="Shelf")
+    shelf.get_by_text("Nothing kept yet. Open a face: its heart puts it here.").wait_for()
+    if size is PHONE:
+        assert shelf.evaluate("shelf => shelf.getBoundingClientRect().width") == 390
+    shelf.get_by_role("button", name="Close").click()
+    page.locator(".tile .face").first.click()
+    page.get_by_role("button", name="Keep", exact=True).click()
+    page.get_by_role("button", name="Shelf, 1 kept").wait_for()

@@ -120,7 +120,7 @@ export class Shelf {
     const points = this.#points();
     const word = this.page.word();
     this.empty.hidden = points.length > 0;
-    this.empty.textContent = this.shown === "kept" ? `Nothing kept yet. The heart beside a ${word} puts it here.` : `Each ${word} that you explore is noted here.`;
+    this.empty.textContent = this.shown === "kept" ? `Nothing kept yet. Open ${/^[aeiou]/.test(word) ? "an" : "a"} ${word}: its heart puts it here.` : `Each ${word} that you explore is noted here.`;
     this.list.replaceChildren(...points.slice(0, 300).map((point) => this.#item(point)));
     this.text.value = this.#write(points);
   }
