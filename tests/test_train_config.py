@@ -12,7 +12,7 @@ from conftest import ROOT
 
 pytest.importorskip("msgspec")
 
-from train.config import differences, from_mapping, load_config, preset_names, to_mapping
+from train.config import SGD, RMSprop, differences, from_mapping, load_config, preset_names, to_mapping
 from train.errors import ConfigError
 
 
@@ -43,6 +43,15 @@ def test_steps_that_are_set_take_the_place_of_a_preset_s_epochs() -> None:
     for settings in (["steps=7", "epochs=1"], ["epochs=1", "steps=7"]):
         with pytest.raises(ConfigError, match=r"steps is 7 and epochs 1, .* leave one of them out"):
             load_config("wgan-gp-anime64", settings)
+
+
+def test_another_algorithm_drops_the_values_of_the_one_before() -> None:
+    config = load_config("wgan-gp-64", ["generator_optimiser.algorithm=sgd", "critic_optimiser.algorithm=adam"])
+    assert (config.generator_optimiser, config.critic_optimiser) == (SGD(), load_config("wgan-gp-64").critic_optimiser)
+    settings = ["critic_optimiser.alpha=0.5", "critic_optimiser.algorithm=rmsprop", "critic_optimiser.lr=1e-3"]
+    assert load_config("wgan-gp-64", settings).critic_optimiser == RMSprop(lr=1e-3, alpha=0.5)
+    # Values for all, and then an algorithm of one recipe's own.
+    assert load_config("wgan-gp-64", [*settings, "critic_optimiser.algorithm=sgd"]).critic_optimiser == SGD()
 
 
 def test_a_preset_of_one_s_own(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def preset_names() -> list[str]:
 def load_config(preset: str, settings: Sequence[str] = ()) -> Config:
     """Read a preset by name, or from the path of a TOML file, and apply `key=value` settings over it.
 
-    `steps` that are set take the place of its `epochs`.
+    `steps` that are set take the place of its `epochs`. An optimiser's other algorithm begins with its own defaults.
 
     Raises:
         ConfigError: an unknown preset, a key that doesn't exist, a value of the wrong type or range.
@@ -316,7 +316,11 @@ def _parse_setting(setting: str) -> dict[str, Any]:
 
 def _merge(table: dict[str, Any], over: Mapping[str, Any]) -> None:
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(table.get(key), dict):
-            _merge(table[key], value)
+        before = table.get(key)
+        if isinstance(value, Mapping) and isinstance(before, dict):
+            chosen = value.get("algorithm", before.get("algorithm"))
+            if before.get("algorithm", chosen) != chosen:  # what was said of one is nothing to another
+                before.clear()
+            _merge(before, value)
         else:
             table[key] = value
