@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import math
 import os
+import re
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, inspect
 
 from animegen.files import is_file
 from train.errors import ConfigError
@@ -178,6 +182,29 @@ def load_config(preset: str, settings: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: an unknown preset, a key that doesn't exist, a value of the wrong type or range.
     """
+    over = settings_table(settings)
+    if "preset" in over:
+        raise ConfigError("preset can't be set: name another preset in its place")
+    name, table = _read(preset)
+    origin = _readable(preset)
+    _check_length(over)
+    _check_length(table, f"{origin}: ")
+    if "steps" in over:
+        table.pop("epochs", None)
+    _merge(table, over)
+    try:
+        return _frozen({"preset": name, **table})
+    except _SettingError as error:
+        if any(key == error.key or key.startswith(f"{error.key}.") for key, _ in _flatten(over)):
+            raise ConfigError(str(error)) from error
+        raise ConfigError(f"{origin}: {error}") from error
+    except ConfigError as error:
+        changed = f" with {' '.join(map(_readable, settings))}" if settings else ""
+        raise ConfigError(f"{origin}{changed}: {error}") from error
+
+
+def _read(preset: str) -> tuple[str, dict[str, Any]]:
+    """The name and the table of a preset."""
     path = PRESETS / f"{preset}.toml"
     if preset not in preset_names():
         path = Path(preset)
@@ -186,17 +213,11 @@ def load_config(preset: str, settings: Sequence[str] = ()) -> Config:
             raise ConfigError(f"preset is {preset!r} and must be one of {known}, or the path of a .toml file")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # bytes that are no UTF-8, and numbers with too many digits for Python, too
         raise ConfigError(f"{path} is not TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror or error}") from error
-    over = settings_table(settings)
-    _check_length(over)
-    _check_length(table, f"{path}: ")
-    if "steps" in over:
-        table.pop("epochs", None)
-    _merge(table, over)
-    return from_mapping({"preset": _readable(path.stem), **table}, origin=str(path))
+    return _readable(path.stem), table
 
 
 def settings_table(settings: Sequence[str]) -> dict[str, Any]:
@@ -231,14 +252,117 @@ def from_mapping(table: Mapping[str, Any], *, origin: str) -> Config:
         ConfigError: an unknown key, a wrong type or a value out of range; `origin` says where it came from.
     """
     try:
-        for key, value in _flatten(table):
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"{key} is {value} and must be a finite number")
-        config = msgspec.convert(table, Config)
-        _check(config)
-    except (msgspec.ValidationError, OverflowError, ConfigError) as error:
+        return _frozen(table)
+    except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from error
+
+
+class _SettingError(ConfigError):
+    """What is wrong with the value of one key, or with the key."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def _frozen(table: Mapping[str, Any]) -> Config:
+    for key, value in _flatten(table):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _SettingError(key, f"{key} is {value} and must be a finite number")
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        raise _explained(table, str(error)) from error
+    _check(config)
     return config
+
+
+def _explained(table: Mapping[str, Any], message: str) -> _SettingError:
+    """What msgspec says of a value, as what was given, the rule, and what to write."""
+    place = re.search(r" - at `\$\.?(.*)`$", message)
+    names = re.sub(r"\[.*?\]", "", place[1]).split(".") if place and place[1] else []
+    if unknown := re.search(r"unknown field `(.*?)`", message):
+        names.append(unknown[1])
+    elif missing := re.search(r"missing required field `(.*?)`", message):
+        names.append(missing[1])
+    key, rules = ".".join(names), _rules(inspect.type_info(Config), table)
+    if unknown:
+        return _SettingError(key, f"{key} is no setting: {_near(names, rules)}")
+    rule = "a finite number" if "out of range" in message else _in_words(rules[key])
+    if missing:
+        *within, name = names
+        return _SettingError(".".join(within), f"{'.'.join(within)} has no {name}, which must be {rule}: add {key}")
+    value: Any = table
+    for name in names:
+        value = value[name]
+    given = str(value).lower() if isinstance(value, bool) else reprlib.repr(value)  # as TOML writes it; shortened
+    return _SettingError(key, f"{key} is {given} and must be {rule}{_to_write(key, value, rules[key])}")
+
+
+def _rules(kind: inspect.Type, table: Any, prefix: str = "") -> dict[str, inspect.Type]:
+    """Every key of a table of settings, those within others too, with its type; of an optimiser, its algorithm's."""
+    found: dict[str, inspect.Type] = {prefix.removesuffix("."): kind} if prefix else {}
+    if isinstance(kind, inspect.UnionType):
+        choices = [choice for choice in kind.types if isinstance(choice, inspect.StructType)]
+        if not choices:
+            return found
+        found[f"{prefix}algorithm"] = inspect.LiteralType(tuple(choice.tag for choice in choices))
+        chosen = table.get("algorithm") if isinstance(table, Mapping) else None
+        kind = next((choice for choice in choices if choice.tag == chosen), choices[0])
+    if isinstance(kind, inspect.StructType):
+        for field in kind.fields:
+            within = table.get(field.name) if isinstance(table, Mapping) else None
+            found |= _rules(field.type, within, f"{prefix}{field.name}.")
+    return found
+
+
+def _near(names: Sequence[str], rules: Mapping[str, inspect.Type]) -> str:
+    """The keys that an unknown one may mean, or else all beside it."""
+    *within, name = names
+    prefix = "".join(f"{part}." for part in within)
+    beside = [key for key in rules if key.startswith(prefix) and "." not in key.removeprefix(prefix)]
+    for keys in (beside, list(rules)):
+        if alike := difflib.get_close_matches(name, [key.rpartition(".")[2] for key in keys], n=1):
+            return f"do you mean {' or '.join(key for key in keys if key.rpartition('.')[2] == alike[0])}?"
+    return f"there are {', '.join(key for key in beside if key != 'preset')}"
+
+
+def _in_words(kind: inspect.Type) -> str:
+    """What a value must be."""
+    rule = "a table"
+    match kind:
+        case inspect.BoolType():
+            rule = "true or false"
+        case inspect.IntType() | inspect.FloatType():
+            bounds = {"at least": kind.ge, "above": kind.gt, "at most": kind.le, "below": kind.lt}
+            words = [f"{word} {bound:,}" for word, bound in bounds.items() if bound is not None]
+            rule = f"a {'whole ' if isinstance(kind, inspect.IntType) else ''}number, {' and '.join(words)}"
+        case inspect.LiteralType():
+            rule = f"one of {', '.join(map(str, kind.values))}"
+        case inspect.VarTupleType():
+            rule = f"a list, each part {_in_words(kind.item_type)}"
+        case inspect.StrType():
+            rule = "text"
+        case inspect.UnionType() if not any(isinstance(choice, inspect.StructType) for choice in kind.types):
+            rule = _in_words(kind.types[0])
+    return rule
+
+
+def _to_write(key: str, value: Any, kind: inspect.Type) -> str:
+    """How to write a value that is meant and was written otherwise."""
+    match kind:
+        case inspect.VarTupleType() if isinstance(value, str):
+            parts = [part.strip() for part in value.split(",") if part.strip()]
+            return f": write {key}={json.dumps(parts, ensure_ascii=False)}"
+        case inspect.StrType():
+            return f": write {key}={json.dumps(str(value), ensure_ascii=False)}"
+        case inspect.IntType() if isinstance(value, float) and value.is_integer():
+            return f": write {key}={value:.0f}"
+        case inspect.StructType():
+            return f": set one of its keys, such as {key}.{kind.fields[0].name}"
+        case inspect.UnionType() if _in_words(kind) == "a table":
+            return f": set one of its keys, such as {key}.algorithm"
+    return ""
 
 
 def _check(config: Config) -> None:
@@ -306,7 +430,7 @@ def _parse_setting(setting: str) -> dict[str, Any]:
         raise ConfigError(f"setting {setting!r} has no value: write key=value, as in generator.width=32")
     try:
         return tomllib.loads(f"{key} = {value}")
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # also of a number with too many digits for Python
         pass
     try:  # a bare word is meant as a string
         return tomllib.loads(f"{key} = {value!r}")
