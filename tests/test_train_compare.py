@@ -43,6 +43,37 @@ def test_a_recipe_is_a_preset_with_changes() -> None:
         Comparison((plain,), steps=1, images=1)
 
 
+def test_recipes_are_cut_at_no_comma_or_plus_of_a_value() -> None:
+    text = (
+        'wgan-gp-64+augment=["color","translation"]+lambda_gp=1e+1+n_critic=+2, '
+        "dcgan-anime64+description='a, b+c=d'+critic.width=8,wgan-gp-64"
+    )
+    recipes = Recipe.parse_all(text)
+    assert [recipe.settings for recipe in recipes] == [
+        ('augment=["color","translation"]', "lambda_gp=1e+1", "n_critic=+2"),
+        ("description='a, b+c=d'", "critic.width=8"),
+        (),
+    ]
+    first, second, _ = (Comparison(recipes, steps=1).configuration(recipe, 0) for recipe in recipes)
+    assert (first.augment, first.lambda_gp, first.n_critic) == (("color", "translation"), 10, 2)
+    assert (second.description, second.critic.width) == ("a, b+c=d", 8)
+
+
+def test_a_preset_s_file_gives_its_stem_to_the_run_s_folder(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.toml").write_text("size = 32")
+    one, other = (str(tmp_path / folder / "mine.toml") for folder in ("one", "other"))
+    (recipe,) = Recipe.parse_all(f"{one}+labels=['a/b','..']")
+    assert recipe.label == "mine+labels=['a/b','..']"
+    assert recipe.folder(3) == "mine+labels=['a-b','..']-seed3"
+    assert Recipe.parse("wgan-gp-64+n_critic=2").folder(0) == "wgan-gp-64+n_critic=2-seed0"
+    for text in (f"{one},{other}", "wgan-gp-64,wgan-gp-64"):
+        with pytest.raises(ConfigError, match=r"two recipes are called (mine|wgan-gp-64) and must .*: rename"):
+            Comparison(Recipe.parse_all(text), steps=1)
+    assert len(Comparison(Recipe.parse_all(f"{one},{other}+n_critic=1"), steps=1).recipes) == 2
+
+
 def test_runs_come_seed_by_seed() -> None:
     recipes = (Recipe.parse("wgan-gp-64"), Recipe.parse("dcgan-anime64"))
     runs = [(recipe.label, seed, config.seed) for recipe, seed, config in Comparison(recipes, steps=1, seeds=2).runs()]

@@ -12,7 +12,7 @@ from train.cli import options
 
 
 @click.command()
-@click.option("--presets", required=True, help="Comma-separated; preset+key=value changes one of them.")
+@click.option("--presets", required=True, help="Names or .toml files, with commas; preset+key=value changes one.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of all; repeatable.")
 @options.dataset
 @click.option("--out", type=options.PATH, required=True, help="A folder for the runs, the table and the figures.")
@@ -52,7 +52,7 @@ def compare(
     """
     from train.report.recipes import Comparison, Recipe
 
-    recipes = tuple(Recipe.parse(name.strip()) for name in presets.split(","))
+    recipes = Recipe.parse_all(presets)
     comparison = Comparison(recipes, settings=settings, steps=steps, images=images, seeds=seeds, fid_every=fid_every)
 
     from train.report.compare import compare as compare_recipes

@@ -64,7 +64,7 @@ def compare(
         CheckpointError: a run of an earlier call that had other settings or data; also as `fit`.
         ConfigError, DataError, TrainingError, OutputError: as `fit`.
     """
-    runs = [(recipe, out / "runs" / f"{recipe.label}-seed{seed}", config) for recipe, seed, config in comparison.runs()]
+    runs = [(recipe, out / "runs" / recipe.folder(seed), config) for recipe, seed, config in comparison.runs()]
     _check_same([(folder, config) for _, folder, config in runs], data)
     make_folder(out / "runs", parents=True)
     results = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ _IMAGES = 200_000  # that each critic sees, where nothing else is said
 # What isn't a recipe's own, and the options that say it for all.
 _COMMON = {"steps": "--steps or --images", "epochs": "--steps or --images", "seed": "--seeds"}
 
+_COMMA = re.compile(",")
+_PLUS = re.compile(r"\+(?=\s*[\w.\"'-]+\s*=)")  # before a key: 1e+1 is a value
+_TOKEN = re.compile(r""""(?:\\.|[^"\\])*"|'[^']*'|.""", re.DOTALL)  # a quoted text, or a sign
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -27,14 +32,38 @@ class Recipe:
 
     @classmethod
     def parse(cls, text: str) -> Recipe:
-        """Read the label.
+        """Read one. Of a preset's file the label has the stem alone.
 
         Raises:
             ConfigError: no such preset, or a change of an unknown key or out of range.
         """
-        preset, *settings = text.split("+")
-        load_config(preset, settings)
-        return cls(text, preset, tuple(settings))
+        preset, *settings = _cut(text, _PLUS)
+        name = load_config(preset, settings).preset
+        return cls("+".join([name, *settings]), preset, tuple(settings))
+
+    @classmethod
+    def parse_all(cls, text: str) -> tuple[Recipe, ...]:
+        """Read several with commas between them.
+
+        Raises:
+            ConfigError: as `parse`.
+        """
+        return tuple(cls.parse(part.strip()) for part in _cut(text, _COMMA))
+
+    def folder(self, seed: int) -> str:
+        """The name of the folder of its run with a seed."""
+        return f"{re.sub(r'[/\\]', '-', self.label)}-seed{seed}"
+
+
+def _cut(text: str, sign: re.Pattern[str]) -> list[str]:
+    """The parts of a text between the signs that stand outside quotes and brackets."""
+    parts, start, depth = [], 0, 0
+    for token in _TOKEN.finditer(text):
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        if depth == 0 and sign.match(text, token.start()):
+            parts.append(text[start : token.start()])
+            start = token.end()
+    return [*parts, text[start:]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +80,7 @@ class Comparison:
 
     Raises:
         UsageError: both `steps` and `images`.
-        ConfigError: a recipe that the settings don't fit, or settings of what is the same for all.
+        ConfigError: a recipe that the settings don't fit, settings of what is the same for all, or two of a name.
     """
 
     recipes: tuple[Recipe, ...]
@@ -69,6 +98,13 @@ class Comparison:
         for recipe in self.recipes:
             _check_common([*self.settings, *recipe.settings])
             self.configuration(recipe, 0)
+        folders = [recipe.folder(0) for recipe in self.recipes]
+        for recipe, folder in zip(self.recipes, folders, strict=True):
+            if folders.count(folder) > 1:
+                raise ConfigError(
+                    f"two recipes are called {recipe.label} and must have runs of their own: rename a preset's file, "
+                    "or leave one out"
+                )
 
     def configuration(self, recipe: Recipe, seed: int) -> Config:
         """The configuration of a recipe's run. Its `steps` are the run's, so that falling learning rates end with it.
