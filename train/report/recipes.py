@@ -52,7 +52,7 @@ class Recipe:
 
     def folder(self, seed: int) -> str:
         """The name of the folder of its run with a seed."""
-        return f"{re.sub(r'[/\\]', '-', self.label)}-seed{seed}"
+        return re.sub(r"[/\\]", "-", f"{self.label}-seed{seed}")
 
 
 def _cut(text: str, sign: re.Pattern[str]) -> list[str]:
