@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
+import shlex
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-from page_server import Visits, chromium, served
+from page_server import Visits, chromium, pixels, served
+from PIL import Image
 
 from animegen import Generator
 
@@ -116,3 +121,42 @@ def test_a_list_adds_each_face_once(visits: Visits) -> None:
     assert listed.input_value() == f"5-6,9\n{face}hair=blue&label=eyes=grey"
     assert page.locator("#toast").inner_text() == "4 added"
     shelf.locator(".kept .picture.is-shown").nth(3).wait_for()
+
+
+MIX = "hair=blue:0.5%2Bred:0.25&label=eyes=unknown"
+
+
+def test_mixes_and_unknown_labels_stay(visits: Visits, models: dict[str, Generator]) -> None:
+    page = visits.visit(f"#explore&seed=3&label={MIX}")
+    expected = models["faces"].image(3, labels={"hair": {"blue": 0.5, "red": 0.25}, "eyes": "unknown"})
+    np.testing.assert_array_equal(pixels(page, ".portrait img"), expected)
+    hair, eyes = page.get_by_label("hair"), page.get_by_label("eyes")
+    assert hair.locator("option:checked").inner_text() == "67 % blue, 33 % red"
+    assert eyes.locator("option:checked").inner_text() == "unknown"
+    assert "unknown" not in hair.locator("option").all_inner_texts()  # none of its classes was unknown in training
+    page.get_by_role("button", name="Link").click()
+    assert page.url.endswith(f"&label={MIX}&model=faces")
+    page.get_by_role("button", name="Save and take along").click()
+    page.locator("#save").get_by_label("1×", exact=True).check()
+    page.locator("#save").get_by_label("curl", exact=True).check()
+    line = shlex.split(page.locator("#save code").inner_text())
+    with urllib.request.urlopen(line[3]) as answer, Image.open(io.BytesIO(answer.read())) as picture:  # noqa: S310
+        np.testing.assert_array_equal(np.asarray(picture), expected)
+    page.locator("#save").get_by_label("Python", exact=True).check()
+    assert 'labels={"hair": {"blue": 0.5, "red": 0.25}, "eyes": "unknown"}' in page.locator("#save code").inner_text()
+    page.locator("#save").get_by_label("Command", exact=True).check()
+    assert "--label hair=blue:0.5+red:0.25 --label eyes=unknown" in page.locator("#save code").inner_text()
+    page.locator("#save").get_by_role("button", name="Close").click()
+    hair.select_option("red")
+    assert "67 % blue, 33 % red" not in hair.locator("option").all_inner_texts()
+    assert not page.locator("#notice").is_visible()
+
+
+@pytest.mark.parametrize("label", ["hair=green", "hair=blue:much", "hair=blue:0", "nose=red"])
+def test_labels_that_are_not_there_are_told(visits: Visits, label: str) -> None:
+    page = visits.visit(f"#explore&seed=3&label={label}&label=eyes=grey")
+    notice = page.locator("#notice")
+    notice.get_by_text(f"faces has no {label.replace('=', ' ')}: it is left out.").wait_for()
+    assert page.evaluate("animegen.store.state.labels") == {"eyes": "grey"}
+    notice.get_by_role("button", name="All right").click()
+    assert not notice.is_visible()

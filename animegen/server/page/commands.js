@@ -1,5 +1,6 @@
 // The same picture by other means: the exact command, curl line and lines of Python.
 
+import { isMix, mixOf } from "./mixes.js";
 import { isPlain, short } from "./points.js";
 import { jobRoute } from "./routes.js";
 import { writeSeeds } from "./seeds.js";
@@ -58,6 +59,12 @@ function commandLine(model, job, file) {
 
 const literal = (value) => JSON.stringify(value);
 
+/** A label as the library takes it: a mix is a dict. */
+function wanted(group, label) {
+  if (!isMix(group, label)) return literal(label);
+  return `{${Object.entries(mixOf(group, label)).map(([name, share]) => `${literal(name)}: ${share}`).join(", ")}}`;
+}
+
 /** What Generator.image and Generator.point take of a point. */
 function words({ seed, toward, mode, moves: lengths }) {
   const found = [seed];
@@ -69,7 +76,7 @@ function words({ seed, toward, mode, moves: lengths }) {
 }
 
 function python(model, job, file) {
-  const labels = Object.entries(job.labels).map(([group, label]) => `${literal(group)}: ${literal(label)}`);
+  const labels = Object.entries(job.labels).map(([name, label]) => `${literal(name)}: ${wanted(model.labels.find((group) => group.name === name), label)}`);
   const options = [];
   if (labels.length) options.push(`labels={${labels.join(", ")}}`);
   if (job.truncation !== 1) options.push(`truncation=${short(job.truncation)}`);

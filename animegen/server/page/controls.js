@@ -1,6 +1,7 @@
 // What holds in all views: ψ, labels, the model, and how pixels are shown.
 
 import { byId, el } from "./dom.js";
+import { UNKNOWN, inWords } from "./mixes.js";
 
 const STORED = "animegen.look";
 const THEMES = ["system", "light", "dark"];
@@ -60,7 +61,15 @@ export class Controls {
     byId("psi-value").textContent = state.psi.toFixed(2);
     const model = this.page.model();
     if (this.#built !== model) this.#build(model);
-    for (const select of byId("labels").querySelectorAll("select")) select.value = state.labels[select.name] ?? "";
+    for (const group of model.labels ?? []) this.#choose(group, state.labels[group.name] ?? "");
+  }
+
+  /** Show what is chosen of a group: a class, that none is known, or a mix that the address says. */
+  #choose(group, label) {
+    const select = byId(`label-${group.name}`);
+    select.querySelector(".mix")?.remove();
+    if (![...select.options].some(({ value }) => value === label)) select.append(el("option", { value: label, class: "mix" }, inWords(group, label)));
+    select.value = label;
   }
 
   #build(model) {
@@ -76,13 +85,15 @@ export class Controls {
 
   #label(group) {
     const id = `label-${group.name}`;
+    const { unknown = 0 } = this.page.model().card?.labels?.find(({ name }) => name === group.name) ?? {};
+    const choices = unknown && !group.classes.includes(UNKNOWN) ? [...group.classes, UNKNOWN] : group.classes;
     const choose = () => {
       const labels = { ...this.page.store.state.labels };
       if (select.value) labels[group.name] = select.value;
       else delete labels[group.name];
       this.page.store.go({ labels });
     };
-    const select = el("select", { id, name: group.name, on: { change: choose } }, el("option", { value: "" }, "as the seed draws"), ...group.classes.map((name) => el("option", { value: name }, name)));
+    const select = el("select", { id, name: group.name, on: { change: choose } }, el("option", { value: "" }, "as the seed draws"), ...choices.map((name) => el("option", { value: name }, name)));
     return el("div", { class: "field" }, el("label", { for: id }, group.name), select);
   }
 

@@ -3,8 +3,7 @@
 
 import { EngineError } from "./engine-error.js";
 import { Stream, place } from "./latents.js";
-
-const UNKNOWN = "unknown"; // in the place of a class
+import { UNKNOWN, sharesOf } from "./mixes.js";
 
 /** The class of each group that a seed draws, as often as they were in training: a list of names, null if unknown. */
 export function drawClasses(seed, zDim, groups) {
@@ -40,16 +39,6 @@ export function blendedLoop(stops, frames) {
   return Array.from({ length: frames }, (_, frame) => {
     const [here, t] = place(frame, stops.length, frames);
     return blend(stops[here], stops[(here + 1) % stops.length], t * t * (3 - 2 * t));
-  });
-}
-
-/** Classes and their shares, of a class, of {class: share, …}, or of a text such as green:0.7+blue:0.3. */
-function sharesOf(group, label) {
-  if (typeof label === "object") return Object.entries(label);
-  if (group.classes.includes(label) || !/[+:]/.test(label)) return [[label, 1]];
-  return String(label).split("+").map((part) => {
-    const place = part.lastIndexOf(":");
-    return place < 0 ? [part, 1] : [part.slice(0, place), Number(part.slice(place + 1))];
   });
 }
 

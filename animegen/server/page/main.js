@@ -82,6 +82,8 @@ class Page {
     // What another model had is left behind.
     more.moves = Object.fromEntries(Object.entries(state.moves).filter(([direction]) => direction < (model.directions ?? 0)));
     more.labels = labelsFor(model, state.labels);
+    const [missing] = Object.entries(state.labels).filter(([name]) => !(name in more.labels));
+    if (missing && !(state.model && more.model)) say(`${model.name} has no ${missing.join(" ")}: it is left out.`, () => say(""), "All right");
     const here = state.seed ?? this.wall?.current ?? state.at;
     if (state.view === "explore" && state.seed === null) more.seed = here;
     if (state.view === "morph") {

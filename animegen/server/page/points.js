@@ -1,5 +1,7 @@
 // A face is a point: a seed, brought towards other seeds, moved along directions, with a ψ and labels.
 
+import { isLabel } from "./mixes.js";
+
 export const MOST_TOWARD = 32; // as animegen/points.py has it
 
 /** The point of a seed alone, with what holds for all of them. */
@@ -40,7 +42,7 @@ export function shared({ truncation, labels }) {
 
 /** Labels in a model's order of groups, so that one face has one address; without those that it doesn't have. */
 export function labelsFor(model, labels) {
-  const has = ({ name, classes }) => classes.includes(labels[name]);
+  const has = (group) => isLabel(group, labels[group.name]);
   return Object.fromEntries((model.labels ?? []).filter(has).map(({ name }) => [name, labels[name]]));
 }
 
