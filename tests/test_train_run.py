@@ -318,6 +318,20 @@ def test_bad_input_is_one_line(
     assert not (tmp_path / "new").exists()
 
 
+def test_steps_at_learning_rates_of_0_are_refused(train: Run, tiny_data: Path, tmp_path: Path) -> None:
+    run, new = tmp_path / "run", (*TINY, "--set", "steps=2", "--data", tiny_data)
+    falling = (*new, "--set", "lr_decay=0.5")
+    done = train("fit", *falling, "--out", run, "--steps", 3)
+    assert_error(done, 2, "--steps is 3 and must be at most 2", "--set steps=3", "--from")
+    assert not run.exists()
+    fit(train, *falling, "--out", run, "--steps", 2)
+    done = train("fit", "--resume", "--data", tiny_data, "--out", run, "--steps", 3)
+    assert_error(done, 2, "--steps is 3 and must be at most 2", f"--from {run}")
+    assert card_of(run).sessions == 1
+    fit(train, *new, "--out", tmp_path / "even", "--steps", 3)  # where the rates don't fall there is more to learn
+    assert card_of(tmp_path / "even").step == 3
+
+
 def test_no_dataset(train: Run, tmp_path: Path) -> None:
     assert_error(train("fit", *TINY, "--data", tmp_path, "--out", tmp_path / "run"), 1, "no packed dataset", "prepare")
 

@@ -97,7 +97,7 @@ def start_run(
             size.
         ModelError: a model to start with that is missing or damaged.
         OutputError: the folder holds a run already, or can't be made.
-        UsageError: what `Trainer` refuses.
+        UsageError: what `Trainer` refuses, or steps after the one at which the learning rates are 0.
     """
     check_run_folder(run)
     if status(run / checkpoint.NAME, OutputError):
@@ -105,6 +105,7 @@ def start_run(
     dataset = Dataset.open(data)
     _check_sizes(config, data, dataset, monitor)
     trainer = place.trainer(config, dataset)
+    _check_steps(trainer, limits, run, f"take --set steps={limits.steps}; ")
     earlier = begin(trainer, start) if start is not None else ()
     make_folder(run)
     return TrainingSession(trainer, dataset, run, limits, monitor=monitor, earlier=earlier)
@@ -137,7 +138,7 @@ def resume_run(
     Raises:
         CheckpointError: nothing to resume, a damaged checkpoint, another configuration or other data.
         DataError: no dataset, or a reference of another size.
-        UsageError: what `Trainer` refuses.
+        UsageError: what `Trainer` refuses, or steps after the one at which the learning rates are 0.
     """
     saved = run / checkpoint.NAME
     resumed = checkpoint.read_card(saved)
@@ -146,8 +147,17 @@ def resume_run(
     checkpoint.check_same(resumed, config, dataset.card)
     _check_sizes(config, data, dataset, monitor)
     trainer = place.trainer(config, dataset, resumed)
+    _check_steps(trainer, limits, run, "")
     checkpoint.restore(saved, trainer)
     return TrainingSession(trainer, dataset, run, limits, resumed, monitor, resumed.earlier)
+
+
+def _check_steps(trainer: Trainer, limits: Limits, run: Path, before: str) -> None:
+    if trainer.config.lr_decay and limits.steps is not None and limits.steps > trainer.total_steps:
+        raise UsageError(
+            f"--steps is {limits.steps} and must be at most {trainer.total_steps}, where the learning rates have "
+            f"fallen to 0: {before}to go on after the end, start another run with --from {run}"
+        )
 
 
 def _check_sizes(config: Config, data: Path, dataset: Dataset, monitor: Monitor | None) -> None:
