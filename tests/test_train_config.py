@@ -155,6 +155,7 @@ def test_an_unknown_preset_shows_the_known(name: str) -> None:
          "rgan-hinge, wgan, wgan-gp"),
         ("flip=yes", "flip is 'yes' and must be true or false"),
         ("ema=true", "ema is true and must be a number, at least 0 and below 1"),
+        ("ema=.5", "ema is '.5' and must be a number, at least 0 and below 1: write ema=0.5"),
         ("epochs=x", "epochs is 'x' and must be a whole number, at least 1 and at most 2,147,483,647"),
         ("batch_size=6.4e1", "batch_size is 64.0 and must be a whole number, at least 2 and at most 65,536: "
          "write batch_size=64"),

@@ -353,16 +353,20 @@ def _to_write(key: str, value: Any, kind: inspect.Type) -> str:
     match kind:
         case inspect.VarTupleType() if isinstance(value, str):
             parts = [part.strip() for part in value.split(",") if part.strip()]
-            return f": write {key}={json.dumps(parts, ensure_ascii=False)}"
+            better = json.dumps(parts, ensure_ascii=False)
         case inspect.StrType():
-            return f": write {key}={json.dumps(str(value), ensure_ascii=False)}"
+            better = json.dumps(str(value), ensure_ascii=False)
         case inspect.IntType() if isinstance(value, float) and value.is_integer():
-            return f": write {key}={value:.0f}"
+            better = f"{value:.0f}"
+        case inspect.FloatType() if isinstance(value, str) and re.fullmatch(r"[+-]?\.\d+|[+-]?\d+\.", value):
+            better = str(float(value))
         case inspect.StructType():
             return f": set one of its keys, such as {key}.{kind.fields[0].name}"
         case inspect.UnionType() if _in_words(kind) == "a table":
             return f": set one of its keys, such as {key}.algorithm"
-    return ""
+        case _:
+            return ""
+    return f": write {key}={better}"
 
 
 def _check(config: Config) -> None:
