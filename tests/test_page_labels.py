@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from page_server import Visits, chromium, pixels, served
+from page_server import PHONE, Visits, chromium, pixels, served
 from PIL import Image
 
 from animegen import Generator
+from animegen.labels import draw_classes
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -160,3 +161,12 @@ def test_labels_that_are_not_there_are_told(visits: Visits, label: str) -> None:
     assert page.evaluate("animegen.store.state.labels") == {"eyes": "grey"}
     notice.get_by_role("button", name="All right").click()
     assert not notice.is_visible()
+
+
+def test_a_saved_file_s_name_says_labels_and_variety(visits: Visits) -> None:
+    page = visits.visit("#explore&seed=3&psi=0.8&label=eyes=grey&label=hair=blue:0.5%2Bred:0.25")
+    page.get_by_role("button", name="Save and take along").click()
+    page.locator("#save").get_by_label("1×", exact=True).check()
+    with page.expect_download() as download:
+        page.locator("#save").get_by_role("button", name="Save").click()
+    assert download.value.suggested_filename == "faces-3-hair-blue-0.5+red-0.25-eyes-grey-psi-0.8.png"

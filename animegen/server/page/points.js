@@ -1,6 +1,6 @@
 // A face is a point: a seed, brought towards other seeds, moved along directions, with a ψ and labels.
 
-import { isLabel } from "./mixes.js";
+import { isLabel, isMix, mixOf } from "./mixes.js";
 
 export const MOST_TOWARD = 32; // as animegen/points.py has it
 
@@ -63,4 +63,14 @@ export function describe(point, word) {
 export function fileName(model, point) {
   const more = isPlain(point) ? "" : `-${point.toward.map(([seed]) => seed).join("-") || "moved"}`;
   return `${model.name}-${point.seed}${more.slice(0, 60)}`;
+}
+
+/** What labels add to a file's name, such as -hair-blue, as animegen/labels.py has it. */
+export function labelSuffix(model, labels) {
+  const texts = Object.entries(labels).map(([name, label]) => {
+    const group = model.labels.find((each) => each.name === name);
+    const mix = isMix(group, label) && Object.entries(mixOf(group, label)).map(([one, share]) => `${one}-${short(share)}`);
+    return `-${name}-${mix ? mix.join("+") : label}`;
+  });
+  return texts.join("");
 }

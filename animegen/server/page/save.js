@@ -6,7 +6,7 @@
 
 import { announce, button, byId, copy, download, el, segments } from "./dom.js";
 import { commands } from "./commands.js";
-import { between, fileName, ofState } from "./points.js";
+import { between, fileName, labelSuffix, ofState, short } from "./points.js";
 import { readSeeds } from "./seeds.js";
 
 const STILL = ["png", "webp", "jpg"];
@@ -146,8 +146,9 @@ export class Save {
       morph: () => `${model.name}-${job.a}-to-${job.b}`,
       walk: () => `${model.name}-walk-${job.seeds[0]}`,
     };
-    const scale = job.scale === 1 ? "" : `-${job.scale}x`;
-    return `${names[job.kind]()}${scale}.${job.form}`.replace(/[^\w.-]+/g, "_");
+    const psi = job.truncation === 1 ? "" : `-psi-${short(job.truncation)}`;
+    const stem = `${names[job.kind]()}${labelSuffix(model, job.labels)}${psi}`.replace(/[^\w.+-]+/g, "_");
+    return `${stem.slice(0, 120)}${job.scale === 1 ? "" : `-${job.scale}x`}.${job.form}`;
   }
 
   #changed() {
