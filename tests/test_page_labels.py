@@ -60,7 +60,7 @@ def test_marks_are_those_of_the_labels_and_the_model(visits: Visits) -> None:
     page.evaluate("animegen.shelf.toggle({seed: 3, toward: [], moves: {}, truncation: 1, labels: {}})")
     page.get_by_label("hair").select_option("blue")
     heart(page, 3).wait_for(state="detached")
-    page.get_by_label("hair").select_option("as the seed draws")
+    page.get_by_label("hair").select_option("")
     heart(page, 3).wait_for()
     page.get_by_label("Model", exact=True).select_option("more")
     heart(page, 3).wait_for(state="detached")
@@ -95,7 +95,7 @@ def test_labels_stand_in_the_models_order(visits: Visits) -> None:
     page.get_by_label("eyes").select_option("grey")
     page.get_by_role("button", name="Keep", exact=True).click()
     address = page.url
-    page.get_by_label("hair").select_option("as the seed draws")
+    page.get_by_label("hair").select_option("")
     page.get_by_role("button", name="Keep", exact=True).wait_for()
     page.get_by_label("hair").select_option("blue")
     page.get_by_role("button", name="Kept", exact=True).wait_for()
@@ -170,3 +170,20 @@ def test_a_saved_file_s_name_says_labels_and_variety(visits: Visits) -> None:
     with page.expect_download() as download:
         page.locator("#save").get_by_role("button", name="Save").click()
     assert download.value.suggested_filename == "faces-3-hair-blue-0.5+red-0.25-eyes-grey-psi-0.8.png"
+
+
+def test_what_a_seed_draws_is_said_beside_it(visits: Visits, models: dict[str, Generator]) -> None:
+    page = visits.visit("#explore&seed=3")
+    generator, first = models["faces"], page.get_by_label("hair").locator("option").first
+    for seed in (3, 4, 5):
+        page.evaluate(f"animegen.explore({seed})")
+        drawn = draw_classes([seed], generator.card.z_dim, generator.labels)[0]
+        for group, k in zip(generator.labels, drawn, strict=True):
+            name = group.classes[k] if k >= 0 else "unknown"
+            page.get_by_label(group.name).locator("option", has_text=f"as the seed draws: {name}").wait_for(
+                state="attached"
+            )
+    page.locator(".relatives button").first.click()  # a blend of what several draw
+    page.wait_for_function("document.querySelector('#label-hair option').text === 'as the seed draws'")
+    page.get_by_role("link", name="Wall").click()
+    assert first.inner_text() == "as the seed draws"

@@ -4,6 +4,7 @@ import { byId, el } from "./dom.js";
 import { UNKNOWN, inWords } from "./mixes.js";
 
 const STORED = "animegen.look";
+const AS_DRAWN = "as the seed draws";
 const THEMES = ["system", "light", "dark"];
 
 export class Controls {
@@ -62,6 +63,19 @@ export class Controls {
     const model = this.page.model();
     if (this.#built !== model) this.#build(model);
     for (const group of model.labels ?? []) this.#choose(group, state.labels[group.name] ?? "");
+    if (model.labels?.length) this.#drawn(state, model);
+  }
+
+  /** Say which classes the one seed that is explored draws. */
+  async #drawn(state, model) {
+    const groups = counted(model);
+    const isAlone = state.view === "explore" && !state.toward.length && groups.every(({ counts }) => counts);
+    const { drawClasses } = await import("./label-law.js"); // only models with labels need it
+    if (state !== this.page.store.state) return; // something else is shown by now
+    const drawn = isAlone ? drawClasses(state.seed, model.z_dim, groups) : [];
+    groups.forEach(({ name }, k) => {
+      byId(`label-${name}`).options[0].text = isAlone ? `${AS_DRAWN}: ${drawn[k] ?? UNKNOWN}` : AS_DRAWN;
+    });
   }
 
   /** Show what is chosen of a group: a class, that none is known, or a mix that the address says. */
@@ -78,22 +92,21 @@ export class Controls {
     this.model.value = model.name;
     byId("licence").textContent = model.licence;
     byId("status-licence").textContent = model.licence;
-    const groups = model.labels ?? [];
+    const groups = counted(model);
     byId("labels").hidden = !groups.length;
     byId("labels").replaceChildren(...groups.map((group) => this.#label(group)));
   }
 
   #label(group) {
     const id = `label-${group.name}`;
-    const { unknown = 0 } = this.page.model().card?.labels?.find(({ name }) => name === group.name) ?? {};
-    const choices = unknown && !group.classes.includes(UNKNOWN) ? [...group.classes, UNKNOWN] : group.classes;
+    const choices = group.unknown && !group.classes.includes(UNKNOWN) ? [...group.classes, UNKNOWN] : group.classes;
     const choose = () => {
       const labels = { ...this.page.store.state.labels };
       if (select.value) labels[group.name] = select.value;
       else delete labels[group.name];
       this.page.store.go({ labels });
     };
-    const select = el("select", { id, name: group.name, on: { change: choose } }, el("option", { value: "" }, "as the seed draws"), ...choices.map((name) => el("option", { value: name }, name)));
+    const select = el("select", { id, name: group.name, on: { change: choose } }, el("option", { value: "" }, AS_DRAWN), ...choices.map((name) => el("option", { value: name }, name)));
     return el("div", { class: "field" }, el("label", { for: id }, group.name), select);
   }
 
@@ -126,6 +139,11 @@ export class Controls {
       } else toggle.lastChild.textContent = text;
     }
   }
+}
+
+/** A model's groups of labels, with how often each class was in training where the card says it. */
+function counted({ labels = [], card }) {
+  return labels.map((group) => ({ ...card?.labels?.find(({ name }) => name === group.name), ...group }));
 }
 
 function stored() {
