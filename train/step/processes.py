@@ -97,14 +97,17 @@ def leave() -> None:
 def parts(count: int, group: Group, accumulate: int) -> list[slice]:
     """The rows of a global batch of `count` images that this process computes, in `accumulate` parts of equal size.
 
+    The parts take the rows in turn, so that each has as many of the first ones, which may have a penalty.
+
     Raises:
         UsageError: the batch can't be divided so.
     """
-    size, left = divmod(count, group.world * accumulate)
+    apart = group.world * accumulate
+    size, left = divmod(count, apart)
     if left or size < 2:
         raise UsageError(
             f"batch_size is {count} and must be so many times 2 images or more: {accumulate} parts for each of "
             f"{group.world} processes; change batch_size, accumulate or the processes"
         )
     first = group.rank * accumulate
-    return [slice(k * size, (k + 1) * size) for k in range(first, first + accumulate)]
+    return [slice(k, count, apart) for k in range(first, first + accumulate)]

@@ -185,7 +185,7 @@ class Trainer:
                         parameter.clamp_(-self.config.clip, self.config.clip)
         return figures
 
-    def _critic_gradients(self, inputs: Tensors, *, penalised: bool) -> Figures:
+    def _critic_gradients(self, inputs: Tensors, rows: slice, *, penalised: bool) -> Figures:
         """Add the gradients of the critic's loss on some rows of the batch, weighted by their share of it."""
         with torch.no_grad(), self._autocast():
             x_fake, x_real = self._x_fake(inputs), self._x_real(inputs)
@@ -205,15 +205,21 @@ class Trainer:
             figures["class_loss"] = class_loss(scores, inputs["labels"], self._classes)
             loss = loss + self.config.class_critic * figures["class_loss"]
         if penalised:
-            figures |= self._penalty(x_real, x_fake, inputs)
+            figures |= self._penalty(x_real, x_fake, inputs, rows)
             loss = loss + self.config.penalty_weight * figures["penalty"]
         (loss / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
         return {"critic_loss": loss.detach(), **{name: value.detach() for name, value in figures.items()}}
 
-    def _penalty(self, x_real: Tensor, x_fake: Tensor, inputs: Tensors) -> Figures:
-        """The penalty of wgan-gp, or R1 + R2."""
+    def _penalty(self, x_real: Tensor, x_fake: Tensor, inputs: Tensors, rows: slice) -> Figures:
+        """The penalty of wgan-gp, or R1 + R2, weighted so that its mean over the parts of the batch is the batch's."""
         # A batch is a random draw, so its first images estimate the same expectation, at less cost.
-        part = slice(math.ceil(self.config.penalty_share * len(x_real)))
+        penalised = math.ceil(self.config.penalty_share * self.config.batch_size)
+        here = len(range(*rows.indices(penalised)))
+        if not here:
+            nothing = torch.zeros((), device=self.device)
+            return {"penalty": nothing} | ({"gradient_norm": nothing} if self.config.objective == "wgan-gp" else {})
+        weight = here / penalised * (self.config.batch_size / len(x_real))
+        part = slice(here)
         x_real, x_fake = x_real[part], x_fake[part]
         labels = inputs["labels"][part] if "labels" in inputs else None
         if self.config.objective == "wgan-gp":
@@ -221,17 +227,17 @@ class Trainer:
             with self._autocast():
                 gradient = self._input_gradient(self.critic, x_hat, labels)
             value, norm = penalty.gradient_penalty(gradient)
-            return {"penalty": value, "gradient_norm": norm}
+            return {"penalty": weight * value, "gradient_norm": weight * norm}
         sides = [x_real, x_fake] if self.critic.batched else [torch.cat([x_real, x_fake])]
         both = None if labels is None else labels.repeat(2 // len(sides), 1)
         with self._autocast():
             gradients = [self._input_gradient(self.critic, side, both) for side in sides]
-        return {"penalty": 2 * penalty.zero_centred_penalty(torch.cat(gradients))}
+        return {"penalty": weight * 2 * penalty.zero_centred_penalty(torch.cat(gradients))}
 
     def _update_generator(self, inputs: Tensors) -> Figures:
         self.critic.requires_grad_(False)  # its weight gradients would be computed only to be thrown away
         self.generator_optimiser.zero_grad()
-        figures = self._means(self._generator_gradients, inputs)
+        figures = self._means(lambda part, _: self._generator_gradients(part), inputs)
         self.critic.requires_grad_(True)
         figures["generator_gradient"] = self._descend(self.generator, self.generator_optimiser)
         return figures
@@ -261,9 +267,9 @@ class Trainer:
                 value.copy_(current[name])
         return {}
 
-    def _means(self, add_gradients: Callable[[Tensors], Figures], inputs: Tensors) -> Figures:
+    def _means(self, add_gradients: Callable[[Tensors, slice], Figures], inputs: Tensors) -> Figures:
         """Go through the parts of the batch that this process computes; the mean of each figure over them."""
-        figures = [add_gradients({name: value[rows] for name, value in inputs.items()}) for rows in self._parts]
+        figures = [add_gradients({name: value[rows] for name, value in inputs.items()}, rows) for rows in self._parts]
         return {name: torch.stack([part[name] for part in figures]).mean() for name in figures[0]}
 
     def _descend(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> Tensor:
