@@ -187,3 +187,16 @@ def test_what_a_seed_draws_is_said_beside_it(visits: Visits, models: dict[str, G
     page.wait_for_function("document.querySelector('#label-hair option').text === 'as the seed draws'")
     page.get_by_role("link", name="Wall").click()
     assert first.inner_text() == "as the seed draws"
+
+
+def test_a_phone_says_what_is_chosen_while_its_options_are_closed(visits: Visits) -> None:
+    page = visits.visit(**PHONE)
+    chosen = page.locator("#chosen")
+    assert not chosen.is_visible()
+    page.evaluate("animegen.store.go({labels: {hair: 'blue:1+red:1', eyes: 'grey'}, psi: 0.8})")
+    assert chosen.inner_text() == "hair 50 % blue, 50 % red · eyes grey · ψ 0.80"
+    chosen.click()
+    assert page.get_by_label("eyes").is_visible()
+    page.get_by_label("eyes").select_option("green")
+    page.keyboard.press("Escape")
+    chosen.get_by_text("eyes green").wait_for()

@@ -64,6 +64,9 @@ export class Controls {
     if (this.#built !== model) this.#build(model);
     for (const group of model.labels ?? []) this.#choose(group, state.labels[group.name] ?? "");
     if (model.labels?.length) this.#drawn(state, model);
+    const chosen = (model.labels ?? []).filter(({ name }) => state.labels[name]).map((group) => `${group.name} ${inWords(group, state.labels[group.name])}`);
+    if (state.psi !== 1) chosen.push(`ψ ${state.psi.toFixed(2)}`);
+    byId("chosen").textContent = chosen.join(" · "); // which a phone shows while its options are closed
   }
 
   /** Say which classes the one seed that is explored draws. */

@@ -115,6 +115,7 @@ class Page {
       options.setAttribute("aria-expanded", String(open));
     };
     options.addEventListener("click", () => turn(options.getAttribute("aria-expanded") !== "true"));
+    byId("chosen").addEventListener("click", () => turn(true));
     document.addEventListener("keydown", (event) => event.key === "Escape" && turn(false));
     byId("stage").addEventListener("pointerdown", () => turn(false));
     const links = document.querySelectorAll("a[data-view]");
