@@ -49,6 +49,13 @@ def test_the_ranges_are_the_papers() -> None:
     assert [set(column) for column in numbers["cutout"].T] == [set(range(65)), set(range(33))]
 
 
+@pytest.mark.parametrize(("side", "farthest"), [(8, 1), (16, 2), (28, 4), (32, 4), (64, 8), (128, 16)])
+def test_an_eighth_of_a_side_is_rounded_as_the_authors_do(side: int, farthest: int) -> None:
+    assert farthest == int(side * 0.125 + 0.5)
+    numbers = draw(generator(), 20_000, ["translation"], (side, side))
+    assert set(numbers["translation"].ravel()) == set(range(-farthest, farthest + 1))
+
+
 def test_a_hole_of_an_odd_side_has_its_centre_on_a_pixel() -> None:
     numbers = draw(generator(), 2000, ["cutout"], (14, 14))
     assert set(numbers["cutout"].ravel()) == set(range(14))

@@ -44,7 +44,7 @@ def draw(rng: np.random.Generator, n: int, policy: Sequence[str], size: Sequence
         # Brightness is in units of [−1, 1].
         numbers["color"] = rng.uniform([-0.5, 0.0, 0.5], [0.5, 2.0, 1.5], (n, 3)).astype(np.float32)
     if "translation" in policy:
-        farthest = sides // 8
+        farthest = (sides + 4) // 8  # an eighth, rounded
         numbers["translation"] = rng.integers(-farthest, farthest, (n, 2), endpoint=True)
     if "cutout" in policy:
         # A hole of an even side has its centre between two pixels, so it can also lie on the far edge.
