@@ -24,6 +24,7 @@ from animegen import AnimegenError, DataError, Generator, Overrides, find_model,
 from animegen.deploy.browser_runtime import runtime_files
 from animegen.deploy.site import write_site
 from animegen.images.stills import enlarge
+from animegen.labels import draw_classes
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright, Route
@@ -390,6 +391,30 @@ def test_the_page_works_on_a_plain_host(browser: Browser, site: Path, by_name: G
         image = np.asarray(Image.open(download.value.path()))
         assert_alike(image, enlarge(generator.image(1, toward=[(2, 0.25)]), image.shape[0] // 64))
         assert not [url for url in watched.asked if not url.startswith((watched.address, "blob:"))]
+        assert not watched.wrong
+        page.close()
+
+
+def test_the_page_asks_for_labels_without_a_server(browser: Browser, site: Path, by_name: Generators) -> None:
+    """A mix that the address says, what the seed draws, and a strip that keeps its move."""
+    generator, labels = by_name["faces"], {"hair": {"blue": 0.5, "red": 0.25}}
+    with served(site) as address:
+        watched = Watched(browser, address)
+        page: Page = watched.page
+        page.goto(f"{address}#explore&seed=3&move=0:2&label=hair=blue:0.5%2Bred:0.25&model=faces")
+        picture = page.locator(".portrait img[src^='blob:']")
+        picture.wait_for()
+        assert_alike(shown(picture), generator.image(3, labels=labels, moves={0: 2}))
+        eyes = draw_classes([3], generator.card.z_dim, generator.labels)[0, 1]
+        drawn = generator.labels[1].classes[eyes] if eyes >= 0 else "unknown"
+        page.locator("#label-eyes option", has_text=f"as the seed draws: {drawn}").wait_for(state="attached")
+        page.get_by_role("button", name="Save and take along").click()
+        page.locator("#save").get_by_label("All directions").check()
+        page.locator("#save").get_by_label("1×", exact=True).check()
+        with page.expect_download() as download:
+            page.locator("#save").get_by_role("button", name="Save").click()
+        wanted = [generator.image(3, labels=labels, moves={0: 2 + amount}) for amount in range(-3, 4)]
+        assert_alike(np.asarray(Image.open(download.value.path())), grid(np.stack(wanted), 7))
         assert not watched.wrong
         page.close()
 

@@ -5,7 +5,6 @@
 //   morph: a, b, steps, mode, fps · walk: seeds, frames, fps
 
 import { announce, button, byId, copy, download, el, segments } from "./dom.js";
-import { commands } from "./commands.js";
 import { between, fileName, labelSuffix, ofState, short } from "./points.js";
 import { readSeeds } from "./seeds.js";
 
@@ -19,6 +18,7 @@ const CAPTION = 12;
 export class Save {
   #asked = null;
   #tab = "Command";
+  #told = null;
 
   constructor(page) {
     this.page = page;
@@ -166,7 +166,14 @@ export class Save {
     for (const input of this.fields.querySelectorAll("input[name=scale]")) {
       input.disabled = !input.checked && !this.#fits(job, Number(input.value));
     }
-    const name = this.#name(job);
+    this.#tell(job, this.#name(job));
+  }
+
+  /** Show by what else the same file is made; the page asks for that code only here. */
+  async #tell(job, name) {
+    this.#told = job;
+    const { commands } = await import("./commands.js");
+    if (job !== this.#told) return; // the fields say something else by now
     const all = commands(this.page.engine, this.page.model(), job, name);
     if (!all.some((each) => each.name === this.#tab)) this.#tab = all[0].name;
     const code = el("code", {});
