@@ -14,6 +14,7 @@ export class Shelf {
   #watchers = [];
   #seen = [];
   #kept = stored(); // model: points
+  #names = {}; // of those of one model: the wall asks for each of its tiles
 
   constructor(page) {
     this.page = page;
@@ -36,8 +37,9 @@ export class Shelf {
   }
 
   has(point) {
-    const name = key(point);
-    return this.kept.some((each) => key(each) === name);
+    const { kept } = this;
+    if (this.#names.of !== kept) this.#names = { of: kept, all: new Set(kept.map(key)) };
+    return this.#names.all.has(key(point));
   }
 
   toggle(point) {
