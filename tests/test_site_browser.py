@@ -313,16 +313,18 @@ def test_files_hold_the_same_images(engine: Watched, by_name: Generators, tmp_pa
     sheet = {**job, "scale": 1, "kind": "grid", "seeds": [3, 1, 4], "columns": 2, "captions": False, "form": "png"}
     wanted = grid(generator.sample(seeds=[3, 1, 4], truncation=0.9), 2)
     assert_alike(np.asarray(opened(engine.save("anime-pixels-64", sheet))), wanted)
+    made = said_by(tmp_path / "a.png", engine.save("anime-pixels-64", {**sheet, "scale": 2}))
+    assert (made["command"], made["options"]["scale"]) == ("sample", 2)
 
 
 def test_a_strip_says_its_command_where_there_is_one(engine: Watched, by_name: Generators, tmp_path: Path) -> None:
     strip: dict[str, Any] = {"kind": "strip", "direction": 0, "range": [-3, 3], "steps": 3, "form": "png"}
-    strip |= {"scale": 1, "truncation": 1, "labels": {}}
+    strip |= {"scale": 2, "truncation": 1, "labels": {}}
     for moves, command in (({"1": 0}, "edit"), ({"1": 2}, None)):
         points = [{"seed": 5, "moves": {**moves, "0": amount}} for amount in (-3, 0, 3)]
         file = engine.save("anime-pixels-64", {**strip, "point": {"seed": 5, "moves": moves}, "points": points})
         wanted = [by_name["anime-pixels-64"].image(5, moves={1: moves["1"], 0: amount}) for amount in (-3, 0, 3)]
-        assert_alike(np.asarray(opened(file)), grid(np.stack(wanted), 3))
+        assert_alike(np.asarray(opened(file)), enlarge(grid(np.stack(wanted), 3), 2))
         if command:
             assert said_by(tmp_path / "a.png", file)["command"] == command
         else:

@@ -10,6 +10,7 @@ export function origin(version, { name, sha256 }, job) {
 
 function asCommand({ kind, scale = 1, fps, truncation = 1, labels, ...job }) {
   const label = texts(labels);
+  const enlarged = scale > 1 ? { scale } : {};
   switch (kind) {
     case "image": {
       const { seed, toward = [], mode = "slerp", moves = {} } = job.point;
@@ -21,29 +22,27 @@ function asCommand({ kind, scale = 1, fps, truncation = 1, labels, ...job }) {
         truncation: job.point.truncation ?? 1,
         label: texts(job.point.labels),
       };
-      return ["image", { ...options, scale }];
+      return ["image", { ...options, ...enlarged }];
     }
     case "grid": {
       const rows = Math.ceil(job.seeds.length / (job.columns ?? 1));
       const size = job.columns ? { grid: `${job.columns}x${rows}` } : {};
-      if (scale > 1) return null;
-      return ["sample", { seeds: job.seeds.join(","), ...size, labels: job.captions === true, truncation, label }];
+      return ["sample", { seeds: job.seeds.join(","), ...size, labels: job.captions === true, truncation, label, ...enlarged }];
     }
     case "strip": {
       const { seed, toward = [], moves = {} } = job.point;
-      if (scale > 1 || toward.length || Object.values(moves).some(Boolean)) return null;
+      if (toward.length || Object.values(moves).some(Boolean)) return null;
       const which = job.direction === null ? { all: true } : { direction: job.direction };
-      return ["edit", { seed, ...which, range: job.range.join(":"), steps: job.steps, truncation, label }];
+      return ["edit", { seed, ...which, range: job.range.join(":"), steps: job.steps, truncation, label, ...enlarged }];
     }
     case "morph":
       if (typeof job.a === "object" || typeof job.b === "object") return null;
-      if (["png", "jpg"].includes(job.form) && scale > 1) return null; // the command's row has no scale
       return [
         "interpolate",
-        { "seed-a": [job.a], "seed-b": [job.b], steps: job.steps, mode: job.mode, fps, truncation, label, scale },
+        { "seed-a": [job.a], "seed-b": [job.b], steps: job.steps, mode: job.mode, fps, truncation, label, ...enlarged },
       ];
     case "walk":
-      return ["walk", { seeds: job.seeds.join(","), frames: job.frames, fps, truncation, label, scale }];
+      return ["walk", { seeds: job.seeds.join(","), frames: job.frames, fps, truncation, label, ...enlarged }];
     default:
       return null;
   }
