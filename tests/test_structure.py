@@ -36,7 +36,7 @@ WINGS = {
         *("generator", "quality", "checks", "server", "deploy", "cli"),
     ),
     "train": (
-        *("errors", "config", "data", "networks", "objective", "step", "run", "export", "extractors"),
+        *("errors", "rules", "config", "data", "networks", "objective", "step", "run", "export", "extractors"),
         *("report", "cli"),
     ),
 }
