@@ -200,7 +200,6 @@ def test_the_command_line_says_the_same(animegen: Run, plain: np.ndarray, tmp_pa
     np.testing.assert_array_equal(np.load(tmp_path / "faces.npz")["images"], np.clip(plain + 23, 0, 255))
     told = animegen("info", path, "--model-input", "psi=3", "--model-labels", "c=a, b", "--json")
     assert [group["classes"] for group in json.loads(told.stdout)["labels"]] == [["a", "b"]]
-    common = (*common, "--force")
     assert_error(animegen(*common), 1, "psi as float [], c as float [batch, 2]", "--model-labels NAME")
     for value in ("psi", "psi=", "psi=x", "psi=nan", "=3"):
         done = animegen(*common, "--model-input", value)

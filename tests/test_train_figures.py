@@ -57,7 +57,7 @@ def test_fids_of_two_measurements_are_two_curves(
     monkeypatch.setattr(figures, "save_figure", lambda figure, *_: drawn.append(figure))
     figures.plot_curves([run, tiny_run], tmp_path / "curves.png")
     last = drawn[0].axes[-1]
-    assert [list(line.get_xdata()) for line in last.lines] == [[16, 32], [48], [64]]
+    assert [np.asarray(line.get_xdata()).tolist() for line in last.lines] == [[16, 32], [48], [64]]
     assert len({str(line.get_linestyle()) for line in last.lines}) == 3
     legend = last.get_legend()
     assert legend
