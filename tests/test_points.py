@@ -155,7 +155,7 @@ def test_the_command_makes_what_the_library_makes(animegen: Run, conditional_mod
         made = generator.image(3, toward=[(9, 0.25), (4, 0.5)], mode="lerp", moves={0: -1.5}, labels={"hair": "blue"})
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "image.png"))[::2, ::2], made)
     again = animegen("info", "image.png").stdout.decode().split("again")[1].split()
-    assert "--toward 9:0.25 --toward 4:0.5 --mode lerp --move 0:-1.5" in " ".join(again)
+    assert "--mode lerp --move 0:-1.5 --scale 2 --seed 3 --toward 9:0.25 --toward 4:0.5" in " ".join(again)
 
 
 def test_wrong_words(animegen: Run) -> None:
