@@ -80,6 +80,14 @@ def check_parent(target: Path) -> None:
             raise OutputError(f"{folder} is not a folder, so {target.name} can't be written there: make it first")
 
 
+def check_file(target: Path) -> None:
+    """As `check_parent`, and raise OutputError if `target` is a folder, where no file can be written."""
+    check_parent(target)
+    with _in_one_line(target, "written"):
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder: name a file")
+
+
 def check_new_folder(target: Path) -> None:
     """As `check_parent`, and raise OutputError if `target` is there and not an empty folder."""
     check_parent(target)
@@ -112,10 +120,8 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder is missing or unwritable, or the disk is full.
     """
-    check_parent(target)
+    check_file(target)
     with _in_one_line(target, "written"):
-        if target.is_dir():
-            raise OutputError(f"{target} is a folder: name a file")
         temporary, lock = _beside(target), None
         try:
             temporary.touch(exist_ok=False)

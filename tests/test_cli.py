@@ -412,6 +412,14 @@ def test_bad_input_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_in_the_place_of_a_file_is_told_before_any_work(animegen: Run, tmp_path: Path) -> None:
+    for command, name in (("sample", "a.jpg/b.png"), ("walk", "a.gif"), ("stats", "a.npz"), ("edit", "a.png")):
+        (tmp_path / name).mkdir(parents=True)
+        more = ("--all",) if command == "edit" else ()
+        done = animegen(command, "--model", "none.onnx", "--out", name, *more)  # the model is asked for later
+        assert_error(done, 1, f"{name} is a folder: name a file")
+
+
 def test_files_that_hold_no_generator(animegen: Run, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("not a model")
     assert_error(animegen("sample", "--model", "text.onnx"), 1, "text.onnx", "not an ONNX model")

@@ -100,3 +100,14 @@ def test_the_command(train: Run, train_process: Run, tiny_run: Path, tmp_path: P
     assert done.stdout == b""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.webp"]
     assert_error(train("plot", tmp_path, "--out", tmp_path / "c.png"), 1, "metrics.jsonl")
+    (tmp_path / "folder.png").mkdir()
+    for growth, words in (
+        ("c.png", "is the file of the curves and must be another"),
+        ("d.xyz", "'.xyz'"),
+        ("none/d.gif", "make it first"),
+        ("folder.png", "is a folder: name a file"),
+    ):
+        done = train("plot", tiny_run, "--out", tmp_path / "c.png", "--growth", tmp_path / growth)
+        assert done.returncode in {1, 2}
+        assert words in done.stderr.decode()
+        assert not (tmp_path / "c.png").exists()  # before anything is drawn

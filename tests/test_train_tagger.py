@@ -18,7 +18,7 @@ pytest.importorskip("torch")
 import onnx
 import torch
 
-from animegen import DataError, Extractor
+from animegen import DataError, Extractor, OutputError, save_image
 from animegen.quality.extractors import CARD_KEY
 from train.errors import ConfigError, ExportError
 from train.extractors.tagger import training
@@ -43,6 +43,21 @@ def trained(faces: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     assert "held-out pictures: hair " in done.stderr.decode()
     (card,) = (entry.value for entry in onnx.load(out).metadata_props if entry.key == CARD_KEY)
     return out, json.loads(card)
+
+
+def test_pictures_of_which_none_is_held_out(tmp_path: Path) -> None:
+    names = [f"{k}.png" for k in range(90)]
+    kept = [name for name, held in zip(names, held_out(names), strict=True) if not held]
+    (tmp_path / "faces").mkdir()
+    for name in kept:
+        save_image(face(np.random.default_rng(0), "red", "black", "long"), tmp_path / "faces" / name)
+    (tmp_path / "tags.tsv").write_text("file\ttags\n" + "".join(f"{name}\tlong red hair\n" for name in kept))
+    options: dict[str, Any] = {"epochs": 1, "seed": 0, "licence": "", "provenance": ""}
+    with pytest.raises(ConfigError, match=f"none of the {len(kept)} labelled pictures falls into the tenth"):
+        train_tagger(tmp_path / "faces", tmp_path / "tags.tsv", tmp_path / "a.onnx", **options)
+    (tmp_path / "b.onnx").mkdir()
+    with pytest.raises(OutputError, match="is a folder: name a file"):  # before the pictures are read
+        train_tagger(tmp_path / "none", tmp_path / "tags.tsv", tmp_path / "b.onnx", **options)
 
 
 # --- tags ---

@@ -86,7 +86,7 @@ class Output:
         except UsageError as error:
             hint = f"; for a folder write {self.name}/" if self.takes_folders and not self.path.suffix else ""
             raise UsageError(f"{error}{hint}") from error
-        self._check_parent()
+        self._check_file()
 
     def check_grid(self, generator: Generator, n: int, columns: int | None, *, labels: bool = False) -> None:
         """Refuse, before any image is made, a grid of `n` of them that the picture's format can't hold."""
@@ -109,7 +109,7 @@ class Output:
         from animegen.images.animation import check_animation
 
         check_animation(self.path, fps=fps, scale=scale)
-        self._check_parent()
+        self._check_file()
 
     def check_frames(self, generator: Generator, frames: int, fps: float, scale: int, *, ways: int = 1) -> None:
         """Refuse, before any image is made, frames of so many images side by side that the format can't hold."""
@@ -187,11 +187,11 @@ class Output:
             say(f"stopped after {made} of {len(seeds)} images, which are whole{rest}")
         return STOPPED if stopped else 0
 
-    def _check_parent(self) -> None:
-        from animegen.files import check_parent
+    def _check_file(self) -> None:
+        from animegen.files import check_file
 
         if self.name != _STDOUT:
-            check_parent(self.path)
+            check_file(self.path)
 
     def _report(self, facts: dict[str, Any]) -> None:
         seconds = time.perf_counter() - self._began

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from animegen.errors import DataError, OutputError, UsageError
-from animegen.files import check_parent, read_npz, write_npz
+from animegen.files import check_file, read_npz, write_npz
 from animegen.quality.compact import KEYS, pack, unpack
 from animegen.quality.distances import frechet_distance
 from animegen.quality.statistics import Statistics
@@ -265,11 +265,11 @@ def check_target(path: Path) -> None:
     """Refuse, before any work, a file of statistics that can't be written.
 
     Raises:
-        OutputError: another extension, or a folder that isn't there.
+        OutputError: another extension, a folder, or one that isn't there to hold it.
     """
     if path.suffix.lower() != ".npz":
         raise OutputError(f"{path} has the extension {path.suffix!r}: statistics are an .npz")
-    check_parent(path)
+    check_file(path)
 
 
 def _check(arrays: Mapping[str, NDArray[Any]], origin: str) -> None:

@@ -20,8 +20,10 @@ def plot(runs: tuple[Path, ...], out: Path, growth: Path | None) -> None:
     \b
     Example: python -m train plot runs/faces --out curves.png --growth growth.gif
     """
-    from train.report.figures import draw_growth, plot_curves
+    from train.report.figures import check_growth, draw_growth, plot_curves
 
+    if growth is not None:
+        check_growth(growth, out)
     plot_curves(runs, out)
     say(f"{out}: {len(runs)} runs")
     if growth is not None:

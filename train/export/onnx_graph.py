@@ -15,7 +15,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from animegen.files import check_parent, replacing
+from animegen.files import check_file, replacing
 from train.errors import ConfigError
 
 OPSET = 20
@@ -26,13 +26,13 @@ def check_target(out: Path) -> None:
 
     Raises:
         ConfigError: another extension.
-        OutputError: its folder isn't there.
+        OutputError: its folder isn't there, or it is one.
     """
     if out.suffix != ".onnx":
         raise ConfigError(
             f"{out} has the extension {out.suffix!r} and must be an ONNX file: name one that ends in .onnx"
         )
-    check_parent(out)
+    check_file(out)
 
 
 def trace(

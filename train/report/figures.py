@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from animegen.errors import DataError, UsageError
-from animegen.files import check_parent, is_file, replacing
+from animegen.files import check_file, is_file, replacing
 from animegen.images import animation, stills
-from animegen.images.formats import ANIMATIONS
+from animegen.images.formats import ANIMATIONS, still_format
 from animegen.images.sources import readable
 from animegen.images.stills import Images
 from train.run import checkpoint, samples
@@ -37,6 +37,7 @@ CURVES: dict[str, tuple[str, ...]] = {
 }
 _STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")  # of the keys of a panel
 _SMOOTH = 20  # rows of the running mean; the rows themselves stand behind it, faint
+_GROWTH_FPS = 8.0  # sample grids a second
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 8  # of a contact sheet: latents across, steps down
 
 
@@ -143,12 +144,12 @@ def check_form(out: Path) -> str:
 
     Raises:
         UsageError: an extension other than .png, .webp, .pdf or .svg.
-        OutputError: its folder isn't there.
+        OutputError: its folder isn't there, or it is one.
     """
     form = out.suffix.lower().removeprefix(".")
     if form not in {"png", "webp", "pdf", "svg"}:
         raise UsageError(f"{out} has the extension {out.suffix!r}: figures are drawn as .png, .webp, .pdf or .svg")
-    check_parent(out)
+    check_file(out)
     return form
 
 
@@ -171,7 +172,23 @@ def running_mean(values: NDArray[np.float64], reach: int = _SMOOTH // 2) -> NDAr
     return means
 
 
-def draw_growth(folder: Path, out: Path, *, fps: float = 8) -> None:
+def check_growth(out: Path, curves: Path) -> None:
+    """Refuse, before anything is drawn, a file of samples over time that can't be written.
+
+    Raises:
+        UsageError: an extension of no picture and no animation, or the file of the curves.
+        OutputError: its folder isn't there, or it is one.
+    """
+    if out.suffix.lower() in ANIMATIONS:
+        animation.check_animation(out, fps=_GROWTH_FPS)
+    else:
+        still_format(out)
+    if out.absolute() == curves.absolute():
+        raise UsageError(f"{out} is the file of the curves and must be another: name one with --growth")
+    check_file(out)
+
+
+def draw_growth(folder: Path, out: Path, *, fps: float = _GROWTH_FPS) -> None:
     """Show how the fixed latents' images grew: an animation (.gif, .webp, .mp4) or a contact sheet (.png, .jpg).
 
     The animation shows every sample grid of the run; the sheet 8 latents across and 8 of the steps down.

@@ -18,7 +18,7 @@ from animegen.images.sets import FIT
 from animegen.images.stills import Images
 from animegen.quality.extractors import CARD_KEY
 from animegen.runtime import Session
-from train.errors import ExportError
+from train.errors import ConfigError, ExportError
 from train.export import onnx_graph
 from train.extractors.resize import resize_before
 from train.extractors.tagger import training
@@ -60,6 +60,11 @@ def train_tagger(
     images, labels = pictures.images, pictures.labels
     labelled = (labels.classes != UNKNOWN).any(axis=1)
     rows, test = labelled & ~pictures.held_out, labelled & pictures.held_out
+    if not test.any():
+        raise ConfigError(
+            f"none of the {rows.sum()} labelled pictures falls into the tenth that is held out, by a hash of its name, "
+            "and some must, to say how often the tagger is right: bring more, or give them names of their own"
+        )
     tagger = training.fit(images[rows], TagClasses(labels.groups, labels.classes[rows]), epochs=epochs, seed=seed)
     accuracy = training.accuracy(tagger, images[test], TagClasses(labels.groups, labels.classes[test]))
     model = build(tagger)
