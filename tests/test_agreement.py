@@ -63,6 +63,11 @@ def test_the_share_of_images_whose_tag_is_their_label(
     assert (hair.real_images, hair.filled) == (50, 4)
     right = (np.arange(60) % 2 == 1) & (np.arange(60) % 3 != 1)  # a green one is neither
     assert hair.real == pytest.approx(right[10:].mean())
+    group = {"name": "hair", "classes": ["golden", "silver"], "counts": [0, 0], "unknown": 10, "filled": 0}
+    others = open_images(dataset(tmp_path / "others", labels=[group]))  # of classes that the tagger doesn't know
+    with Generator.load(conditional_model, device="cpu") as generator:
+        (hair,) = agreements(generator, tiny_extractor, seeds, others)
+    assert (hair.real, hair.real_images) == (None, 0)
 
 
 def test_what_cannot_agree_is_left_out(

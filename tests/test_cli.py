@@ -391,6 +391,7 @@ def test_every_command_has_examples_that_it_understands(animegen: Run, name: str
         (["interpolate", "--seeds", "1,2", "--out", "a.gif", "--fps", "100"], 2, ["fps is 100", "to 50 for a GIF"]),
         (["bench", "--batch-sizes", "1,x"], 2, ["--batch-sizes is 1,x and must be", "1,8,32"]),
         (["bench", "--batch-sizes", "0"], 2, ["4096"]),
+        (["bench", "--batch-sizes", "9" * 5000], 2, ["4096"]),
         (["walk", "--out", "walk.png"], 2, [".png", ".mp4"]),
         (["walk", "--stops", "9", "--frames", "8"], 2, ["frames is 8 and must be at least 9"]),
         (["walk", "--seeds", "0-4000000"], 2, ["4000001 stops and must have at most 1000"]),

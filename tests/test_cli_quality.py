@@ -49,6 +49,48 @@ def test_stats_of_pictures(animegen: Run, tiny_extractor_file: Path, tmp_path: P
     assert Reference.load(tmp_path / "reference.npz").protocol.data_sha256 == table["data_sha256"]
 
 
+def test_what_is_measured_is_never_written_over(
+    animegen: Run, tiny_extractor_file: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "own.npz", images=np.zeros((20, 8, 8, 3), np.uint8))
+    before = (tmp_path / "own.npz").read_bytes()
+    common = ("--extractor", tiny_extractor_file, *CPU)
+    assert_error(animegen("stats", "own.npz", "--out", "./own.npz", *common), 2, "is measured and must stay as it is")
+    assert (tmp_path / "own.npz").read_bytes() == before
+    (tmp_path / "faces").mkdir()
+    for out in ("faces", "faces/report"):
+        done = animegen("evaluate", "--model", tiny_model, "--data", "faces", "--out", out, *common)
+        assert_error(done, 2, "faces is measured and must stay as it is")
+
+
+def test_options_that_would_do_nothing_are_refused(
+    animegen: Run, tiny_extractor_file: Path, tiny_model: Path, reference: Path, tmp_path: Path
+) -> None:
+    archive = picture_zip(tmp_path / "faces.zip", 20)
+    common = ("--extractor", tiny_extractor_file, "--reference", reference, *CPU)
+    for source, option in (
+        *((archive, option) for option in ("--n=9", "--seed=1", "--truncation=0.5", f"--model={tiny_model}")),
+        (tiny_model, "--model=anime-face-64"),
+    ):
+        done = animegen("fid", source, option, *common)
+        assert_error(done, 2, f"{option.partition('=')[0]} is ", "leave one of them out")
+
+
+def test_a_report_holds_nothing_of_an_earlier_one_and_needs_no_features(
+    animegen: Run, tiny_extractor_file: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    data = picture_zip(tmp_path / "faces.zip", 30)
+    common = ("--extractor", tiny_extractor_file, *CPU)
+    assert animegen("stats", data, "--size", 8, "--features", 3, "--out", "few.npz", *common).returncode == 0
+    options = ("--model", tiny_model, "--reference", "few.npz", "--n", 20, *common)
+    assert animegen("evaluate", "--data", data, "--size", 8, *options).returncode == 0
+    assert (tmp_path / "report" / "neighbours.png").exists()
+    table = json.loads(animegen("evaluate", "--json", *options).stdout)
+    assert table["kernel"] is None
+    assert table["manifold"] is None
+    assert not (tmp_path / "report" / "neighbours.png").exists()
+
+
 def test_fid_of_a_model_prints_its_protocol(
     animegen: Run, tiny_extractor_file: Path, tiny_model: Path, reference: Path
 ) -> None:

@@ -49,9 +49,12 @@ def test_pictures_of_which_none_is_held_out(tmp_path: Path) -> None:
     names = [f"{k}.png" for k in range(90)]
     kept = [name for name, held in zip(names, held_out(names), strict=True) if not held]
     (tmp_path / "faces").mkdir()
-    for name in kept:
-        save_image(face(np.random.default_rng(0), "red", "black", "long"), tmp_path / "faces" / name)
-    (tmp_path / "tags.tsv").write_text("file\ttags\n" + "".join(f"{name}\tlong red hair\n" for name in kept))
+    rows = ["file\ttags"]
+    for k, name in enumerate(kept):
+        hair, eyes, length = ("red", "black", "long") if k % 2 else ("blue", "white", "short")
+        save_image(face(np.random.default_rng(k), hair, eyes, length), tmp_path / "faces" / name)
+        rows.append(f"{name}\t{length} {hair} hair and {eyes} eyes")
+    (tmp_path / "tags.tsv").write_text("\n".join(rows) + "\n")
     options: dict[str, Any] = {"epochs": 1, "seed": 0, "licence": "", "provenance": ""}
     with pytest.raises(ConfigError, match=f"none of the {len(kept)} labelled pictures falls into the tenth"):
         train_tagger(tmp_path / "faces", tmp_path / "tags.tsv", tmp_path / "a.onnx", **options)

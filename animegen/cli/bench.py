@@ -23,7 +23,7 @@ def bench(batch_sizes: str, seconds: float, as_json: bool, options: ModelOptions
     \b
     Example: animegen bench --batch-sizes 1,8,32 --seconds 2 --json
     """
-    sizes = [int(text) for text in batch_sizes.split(",") if text.strip().isdecimal()]
+    sizes = [int(text) for text in batch_sizes.split(",") if text.strip().isdecimal() and len(text) < 9]
     if len(sizes) != batch_sizes.count(",") + 1 or not all(0 < size <= 4096 for size in sizes):
         raise UsageError(f"--batch-sizes is {batch_sizes} and must be numbers from 1 to 4096, as in 1,8,32")
 

@@ -18,7 +18,7 @@ from animegen.cli.options import (
     size_option,
     truncation_option,
 )
-from animegen.cli.quality import extractor_option, measured, protocol_option
+from animegen.cli.quality import extractor_option, measured, protocol_option, refuse_source
 
 
 @click.command()
@@ -59,6 +59,7 @@ def evaluate(
 
     folder = Path(out)
     check_folder(folder)
+    refuse_source(folder, data, reference)
     with measured(options) as model:
         evaluation = measure_all(
             model,

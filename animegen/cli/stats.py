@@ -18,7 +18,7 @@ from animegen.cli.options import (
     size_option,
     truncation_option,
 )
-from animegen.cli.quality import extractor_option, measured
+from animegen.cli.quality import extractor_option, measured, refuse_source
 
 
 @click.command()
@@ -62,6 +62,7 @@ def stats(
 
     target = Path(out)
     check_target(target)
+    refuse_source(target, images)
     with measured(options, images) as whose:
         reference = measure(
             whose,

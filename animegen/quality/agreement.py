@@ -119,7 +119,8 @@ def agreements(
             drawn = classes[:, number]
             places = np.where(drawn >= 0, columns[group.name][drawn], -1)
             share, images = _share(tags, extractor, group.name, places)
-            agreed.append(Agreement(group=group.name, generated=share, images=images))
+            if images:
+                agreed.append(Agreement(group=group.name, generated=share, images=images))
     if real is None or real.labels is None:
         return tuple(agreed)
     return tuple(_beside_real(agreement, extractor, real, batch_size) for agreement in agreed)
@@ -162,6 +163,8 @@ def _beside_real(agreement: Agreement, extractor: Extractor, real: ImageSet, bat
     tags = extractor.tag(picked(real, rows), batch_size=batch_size)
     places = _columns(extractor, group.name, group.classes)[classes[rows]]
     share, images = _share(tags, extractor, group.name, places)
+    if not images:  # its classes are others than the extractor's
+        return agreement
     return Agreement(
         group=agreement.group,
         generated=agreement.generated,

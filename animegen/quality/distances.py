@@ -42,7 +42,8 @@ def _distance(a: Statistics, root: Floats, b: Statistics) -> float:
     """The distance, `root` being that of the first covariance."""
     shared = np.linalg.svd(root @ _root(b.covariance), compute_uv=False).sum()
     apart = a.mean - b.mean
-    return float(apart @ apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * shared)
+    # Rounded covariances may have eigenvalues below 0, which no distance has.
+    return max(0.0, float(apart @ apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * shared))
 
 
 def _root(covariance: Floats) -> Floats:

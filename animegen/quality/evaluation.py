@@ -18,7 +18,7 @@ from animegen.quality.distances import Estimate, frechet_infinity, kernel_distan
 from animegen.quality.extractors import Extractor, Features
 from animegen.quality.fid import Score
 from animegen.quality.measure import SAMPLE, N, as_set, images_of, loaded, measure_set
-from animegen.quality.neighbours import Manifold, manifold, nearest
+from animegen.quality.neighbours import NEIGHBOURS, Manifold, manifold, nearest
 from animegen.quality.opening import open_extractor, open_reference
 from animegen.quality.reference import Reference, StatedProtocol
 from animegen.quality.smoothness import Smoothness, smoothness
@@ -243,13 +243,14 @@ def evaluate(
             numbers = [seeds[int(k)] for k in asked[closest]]
             left = generator.sample(seeds=numbers, truncation=truncation, batch_size=batch_size)
             sheet = _sheet(left, picked(training, rows[closest]), numbers, distances[closest])
+        enough = len(real) > NEIGHBOURS  # the reference may have kept fewer features, or none
         agreed = agreements(generator, extractor, seeds, training, truncation=truncation, batch_size=batch_size)
         return Evaluation(
             model=generator.card.name,
             score=Score.of(against, [measured], extractor.device),
             infinity=frechet_infinity(against.statistics, measured.sample),
-            kernel=kernel_distance(against.sample, measured.sample) if len(real) else None,
-            manifold=manifold(real, generated) if len(real) else None,
+            kernel=kernel_distance(against.sample, measured.sample) if enough else None,
+            manifold=manifold(real, generated) if enough else None,
             smoothness=smoothness(_paths(generator, extractor, seed, truncation, batch_size)),
             likeness=likeness,
             neighbours=sheet,

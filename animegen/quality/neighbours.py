@@ -34,7 +34,10 @@ class Manifold:
     k: int
 
 
-def manifold(real: NDArray[Any], generated: NDArray[Any], *, k: int = 5) -> Manifold:
+NEIGHBOURS = 5  # the usual k
+
+
+def manifold(real: NDArray[Any], generated: NDArray[Any], *, k: int = NEIGHBOURS) -> Manifold:
     """Compare features [N, D] and [M, D] by balls around each point that reach to its k-th neighbour.
 
     Precision and recall: Kynkäänniemi et al. 2019 (arXiv 1904.06991), equation 2. Density and coverage: Naeem et

@@ -39,6 +39,7 @@ def write(folder: Path, evaluation: Evaluation) -> list[str]:
     with replacing(folder / "report.json") as temporary:
         temporary.write_text(json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if evaluation.neighbours is None:
+        (folder / "neighbours.png").unlink(missing_ok=True)  # an earlier report's
         return ["report.md", "report.json"]
     save_image(evaluation.neighbours, folder / "neighbours.png")
     return ["report.md", "report.json", "neighbours.png"]
