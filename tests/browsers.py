@@ -32,6 +32,7 @@ def driver() -> Iterator[Playwright]:
     playwright = pytest.importorskip("playwright.sync_api")
     if shutil.which("chromium") is None:
         pytest.skip("chromium isn't installed")
+    playwright.expect.set_options(timeout=20_000)  # milliseconds; many tests share the cores
     with playwright.sync_playwright() as running:
         yield running
 

@@ -37,6 +37,9 @@ from animegen.labels import LabelGroup
 from animegen.model.card import ModelCard
 
 if TYPE_CHECKING:
+    from page_server import Visits
+    from playwright.sync_api import Browser, Playwright
+
     from animegen import Extractor
 
 ROOT = Path(__file__).parent.parent
@@ -268,6 +271,33 @@ def tiny_extractor(tiny_extractor_file: Path) -> Extractor:
     from animegen import Extractor
 
     return Extractor.load(tiny_extractor_file, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    """What drives Chromium; tests are skipped where either is missing."""
+    from browsers import driver
+
+    with driver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Browser:
+    """Debian's Chromium without a window, for the tests of a module."""
+    from browsers import launched
+
+    return launched(playwright)
+
+
+@pytest.fixture
+def visits(browser: Browser, address: str) -> Iterator[Visits]:
+    """Visits of one test to the server at the module's `address`, which must have gone well."""
+    from page_server import Visits
+
+    these = Visits(browser, address)
+    yield these
+    these.close()
 
 
 @pytest.fixture(scope="session")

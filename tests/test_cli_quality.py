@@ -74,6 +74,10 @@ def test_options_that_would_do_nothing_are_refused(
     ):
         done = animegen("fid", source, option, *common)
         assert_error(done, 2, f"{option.partition('=')[0]} is ", "leave one of them out")
+    for command in ("stats", "fid", "evaluate"):  # models and statistics: nothing is resized
+        more = ("--reference", reference) if command != "stats" else ()
+        done = animegen(command, "--size", 8, "--model", tiny_model, "--extractor", tiny_extractor_file, *more, *CPU)
+        assert_error(done, 2, "size is 8", "leave it out")
 
 
 def test_a_report_holds_nothing_of_an_earlier_one_and_needs_no_features(
@@ -187,6 +191,10 @@ def test_search_prints_seeds_for_other_commands(animegen: Run, tiny_extractor_fi
     table = json.loads(done.stdout)
     assert (table["seeds"], table["drawn"]) == ([], 10)
     assert b"the best match was seed" in done.stderr
+    assert b"raise --most or lower --confidence" in done.stderr
+    done = animegen("search", "--hair", "red", "--seed", 2**32 - 3, "--confidence", 1, *options)
+    assert b"0 of 8 found among 3 seeds" in done.stderr
+    assert b"begin at a lower --seed or lower --confidence" in done.stderr
     assert_error(animegen("search", *options), 2, "at least one of hair")
     assert_error(animegen("search", "--hair", "plaid", *options), 2, "red, green, blue")
 

@@ -8,17 +8,18 @@ import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import ROOT
-from page_server import DESK, PHONE, SHOWN, Visits, chromium, pixels, served
+from page_server import DESK, PHONE, SHOWN, Visits, pixels, served
 
 from animegen import Generator
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+pytest.importorskip("playwright.sync_api")
+
+from playwright.sync_api import Browser, Page, Route, expect
 
 pytestmark = pytest.mark.slow
 
@@ -36,22 +37,9 @@ def models(conditional_model: Path) -> Iterator[dict[str, Generator]]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def address(models: dict[str, Generator]) -> Iterator[str]:
     with served(models) as url:
         yield url
-
-
-@pytest.fixture
-def visits(browser: Browser, address: str) -> Iterator[Visits]:
-    these = Visits(browser, address)
-    yield these
-    these.close()
 
 
 @pytest.fixture
@@ -90,11 +78,11 @@ def test_faces_are_there_at_once_with_their_seeds(visits: Visits, pixels64: Gene
     page.wait_for_function("n => document.querySelectorAll('.picture.is-shown').length >= n", arg=seen["last"] + 1)
     for seed, image in zip((0, 1, 31), pixels64.sample(seeds=[0, 1, 31]), strict=True):
         np.testing.assert_array_equal(pixels(page, f"{tile(seed)} img"), image)
-        assert page.get_by_alt_text(f"face of seed {seed}", exact=True).count() == 1
-        assert page.locator(f"{tile(seed)} .seed").inner_text() == str(seed)
-    assert re.search(r"On the server, CPU", page.locator("#where").inner_text())
-    assert re.search(r"[\d.]+ ms each", page.locator("#speed").inner_text())
-    assert "Research and personal use only" in page.locator("#licence").inner_text()
+        expect(page.get_by_alt_text(f"face of seed {seed}", exact=True)).to_have_count(1)
+        expect(page.locator(f"{tile(seed)} .seed")).to_have_text(str(seed))
+    expect(page.locator("#where")).to_contain_text("On the server, CPU")
+    expect(page.locator("#speed")).to_have_text(re.compile(r"[\d.]+ ms each"))
+    expect(page.locator("#licence")).to_contain_text("Research and personal use only")
     side = page.locator(f"{tile(0)} .picture").bounding_box()
     assert side is not None
     assert 1.8 < side["width"] / 64 < 2.5
@@ -141,17 +129,18 @@ def test_the_keyboard_walks_jumps_and_pins(visits: Visits) -> None:
     press("Enter")
     press("ArrowRight")
     press("Enter")
-    assert page.locator(f"{tile(0)}[data-pin=A]").count() == page.locator(f"{tile(1)}[data-pin=B]").count() == 1
+    expect(page.locator(f"{tile(0)}[data-pin=A]")).to_have_count(1)
+    expect(page.locator(f"{tile(1)}[data-pin=B]")).to_have_count(1)
     page.wait_for_url(re.compile(r"#wall&a=0&b=1"))
     press("Enter")
     assert state(page)["b"] is None
     press("ArrowRight")
     press("f")
-    assert page.locator("#shelf-count").inner_text() == "1"
+    expect(page.locator("#shelf-count")).to_have_text("1")
     press("c")
     assert copied(page) == "2"
     press("?")
-    assert page.get_by_role("dialog", name="Keyboard").is_visible()
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
 
 
 def test_a_seed_is_typed_thrown_and_copied(visits: Visits) -> None:
@@ -162,7 +151,7 @@ def test_a_seed_is_typed_thrown_and_copied(visits: Visits) -> None:
     page.locator(f"{tile(123456)} {SHOWN}").wait_for()
     page.locator(f"{tile(123456)} button.seed").click()
     assert copied(page) == "123456"
-    assert page.locator("#live").inner_text() == "Seed 123456 copied"
+    expect(page.locator("#live")).to_have_text("Seed 123456 copied")
     page.get_by_role("button", name="A random seed").click()
     page.wait_for_url(lambda url: "at=123456" not in url)
     page.go_back()
@@ -222,11 +211,11 @@ def test_it_plays_there_and_back_until_it_is_stopped(visits: Visits) -> None:
 
 def test_less_motion_is_no_motion(visits: Visits) -> None:
     page = visits.visit("#morph&a=12&b=77", reduced_motion="reduce")
-    assert page.get_by_role("button", name="Play").is_disabled()
-    assert page.get_by_text("less motion").is_visible()
+    expect(page.get_by_role("button", name="Play")).to_be_disabled()
+    expect(page.get_by_text("less motion")).to_be_visible()
     page.evaluate("location.hash = '#kiosk&stops=3,14,15'")
     page.get_by_alt_text("face of seed 3", exact=True).and_(page.locator(".kiosk .picture img")).wait_for()
-    assert not page.get_by_role("button", name="Pause").is_visible()
+    expect(page.get_by_role("button", name="Pause")).to_be_hidden()
     page.get_by_role("button", name="Next face").click()
     page.get_by_alt_text("face of seed 14", exact=True).and_(page.locator(".kiosk .picture img")).wait_for()
     page.wait_for_timeout(200)  # nothing moves by itself
@@ -239,9 +228,9 @@ def test_less_motion_is_no_motion(visits: Visits) -> None:
 def test_more_like_this_and_the_way_back(visits: Visits, pixels64: Generator) -> None:
     page = visits.visit()
     page.locator(f"{tile(5)} .face").click()
-    assert page.get_by_role("heading", name="5", exact=True).is_visible()
+    expect(page.get_by_role("heading", name="5", exact=True)).to_be_visible()
     relatives = page.locator(".relatives button")
-    assert relatives.count() == 8
+    expect(relatives).to_have_count(8)
     page.locator(f".relatives button {SHOWN}").nth(7).wait_for()
     lineage = [state(page)["toward"]]
     for place in (2, 6):
@@ -273,9 +262,10 @@ def test_more_like_this_and_the_way_back(visits: Visits, pixels64: Generator) ->
 def test_directions_and_variety(visits: Visits, pixels64: Generator) -> None:
     page = visits.visit("#explore&seed=5")
     sliders = page.locator(".sliders input")
-    assert sliders.count() == len(pixels64.card.directions) == 16
+    assert len(pixels64.card.directions) == 16
+    expect(sliders).to_have_count(16)
     sliders.nth(3).focus()
-    assert page.get_by_text("number 3").is_visible()
+    expect(page.get_by_text("number 3")).to_be_visible()
     strip = page.locator(".strip").first
     strip.get_by_role("button", name="−2").click()
     slide(page, "#direction-0", 1.5)
@@ -289,25 +279,25 @@ def test_directions_and_variety(visits: Visits, pixels64: Generator) -> None:
     assert state(page)["moves"] == {}
     page.locator(".strip").nth(1).get_by_role("button", name="0.4").click()
     np.testing.assert_array_equal(pixels(page, ".portrait img"), pixels64.image(5, truncation=0.4))
-    assert page.locator("#psi-value").inner_text() == "0.40"
+    expect(page.locator("#psi-value")).to_have_text("0.40")
     slide(page, "#psi", 0.7)
     page.wait_for_url(re.compile(r"psi=0\.7"))
 
 
 def test_labels_where_the_model_has_some(visits: Visits, models: dict[str, Generator]) -> None:
     page = visits.visit("#explore&seed=3")
-    assert not page.locator("#labels").is_visible()
+    expect(page.locator("#labels")).to_be_hidden()
     page.get_by_label("Model", exact=True).select_option("faces")
     hair = page.get_by_label("hair")
     hair.locator("option", has_text="as the seed draws: blonde").wait_for(state="attached")
-    assert hair.locator("option").all_inner_texts()[1:] == ["blonde", "blue", "red"]
+    expect(hair.locator("option")).to_have_text(["as the seed draws: blonde", "blonde", "blue", "red"])
     hair.select_option("blue")
     page.wait_for_url(re.compile(r"label=hair=blue&model=faces"))
     np.testing.assert_array_equal(pixels(page, ".portrait img"), models["faces"].image(3, labels={"hair": "blue"}))
     hair.select_option("")
     page.wait_for_function("() => Object.keys(animegen.store.state.labels).length === 0")
     np.testing.assert_array_equal(pixels(page, ".portrait img"), models["faces"].image(3))
-    assert page.locator("#licence").inner_text() == "MIT"
+    expect(page.locator("#licence")).to_have_text("MIT")
 
 
 def test_a_link_is_the_picture(visits: Visits) -> None:
@@ -319,7 +309,7 @@ def test_a_link_is_the_picture(visits: Visits) -> None:
     np.testing.assert_array_equal(pixels(there, ".portrait img"), face)
     assert state(there) == state(page)
     missing = visits.visit("#wall&model=gone")
-    assert missing.locator("#notice").get_by_text("the model gone").is_visible()
+    expect(missing.locator("#notice").get_by_text("the model gone")).to_be_visible()
     assert state(missing)["model"] == "anime-pixels-64"
 
 
@@ -340,10 +330,10 @@ def test_what_is_kept_stays_and_travels_as_a_list(visits: Visits) -> None:
     shelf = page.get_by_role("dialog", name="Shelf")
     shelf.locator(SHOWN).nth(1).wait_for()
     listed = shelf.get_by_label("Seeds list")
-    assert listed.input_value() == "2\n#explore&seed=9&toward=4:0.25"
+    expect(listed).to_have_value("2\n#explore&seed=9&toward=4:0.25")
     listed.fill("0-3,77")
     shelf.get_by_role("button", name="Add these").click()
-    assert listed.input_value() == "2,0-1,3,77\n#explore&seed=9&toward=4:0.25"
+    expect(listed).to_have_value("2,0-1,3,77\n#explore&seed=9&toward=4:0.25")
     shelf.get_by_role("button", name="Copy").click()
     assert copied(page) == listed.input_value()
     with page.expect_download() as saved:
@@ -351,13 +341,13 @@ def test_what_is_kept_stays_and_travels_as_a_list(visits: Visits) -> None:
     assert Path(saved.value.path()).read_text() == f"{listed.input_value()}\n"
     listed.fill("7-3")
     shelf.get_by_role("button", name="Add these").click()
-    assert page.locator("#toast").inner_text() == "“7-3” must run upwards: write 3-7"
+    expect(page.locator("#toast")).to_have_text("“7-3” must run upwards: write 3-7")
     shelf.get_by_role("button", name="Take seed 2 off").click()
     shelf.get_by_label("Seen this visit").check()
     shelf.get_by_title("face of seed 9, 25 % towards 4").wait_for()
     shelf.get_by_label("Kept", exact=True).check()
     shelf.get_by_title("face of seed 77").click()
-    assert page.get_by_role("heading", name="77").is_visible()
+    expect(page.get_by_role("heading", name="77")).to_be_visible()
 
 
 def test_what_is_seen_joins_an_open_shelf(visits: Visits) -> None:
@@ -367,7 +357,7 @@ def test_what_is_seen_joins_an_open_shelf(visits: Visits) -> None:
     shelf.get_by_label("Seen this visit").check()
     page.evaluate("location.hash = '#explore&seed=12'")
     shelf.get_by_title("face of seed 12").wait_for()  # as soon as it was looked at for long enough
-    assert shelf.get_by_label("Seeds list").input_value().startswith("12")
+    expect(shelf.get_by_label("Seeds list")).to_have_value(re.compile("^12"))
 
 
 def test_a_file_of_seeds_is_opened(visits: Visits, tmp_path: Path) -> None:
@@ -379,7 +369,7 @@ def test_a_file_of_seeds_is_opened(visits: Visits, tmp_path: Path) -> None:
         shelf.get_by_role("button", name="Open a file").click()
     chosen.value.set_files(tmp_path / "seeds.txt")
     shelf.get_by_title("face of seed 9, 25 % towards 4").wait_for()
-    assert shelf.get_by_label("Seeds list").input_value() == "5-6\n#explore&seed=9&toward=4:0.25"
+    expect(shelf.get_by_label("Seeds list")).to_have_value("5-6\n#explore&seed=9&toward=4:0.25")
 
 
 def test_light_and_dark_are_chosen_and_kept(visits: Visits) -> None:
@@ -507,7 +497,7 @@ def test_a_server_that_has_changed_is_told_and_loaded_anew(visits: Visits, statu
     page.unroute("**/v1/images/**")
     notice.get_by_role("button", name="Load again").click()
     page.locator(f"{tile(9000)} {SHOWN}").wait_for()
-    assert not notice.is_visible()
+    expect(notice).to_be_hidden()
     visits.complaints[:] = [text for text in visits.complaints if str(status) not in text]
 
 
@@ -539,7 +529,7 @@ def test_what_is_too_much_is_told(visits: Visits) -> None:
     dialog.get_by_role("button", name="Save").click()
     dialog.get_by_role("alert").filter(has_text="256").wait_for()
     dialog.get_by_label("Seeds", exact=True).fill("0-99999")
-    assert "ask for fewer" in dialog.get_by_role("alert").inner_text()
+    expect(dialog.get_by_role("alert")).to_contain_text("ask for fewer")
     visits.complaints[:] = [text for text in visits.complaints if "status of 4" not in text]
 
 

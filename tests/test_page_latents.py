@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from browsers import driver, floats, launched, served, text_of, with_helpers
+from browsers import floats, served, text_of, with_helpers
 from conftest import GROUPS, ROOT
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,14 +19,14 @@ from animegen import Generator, grid, latents, read_metadata
 from animegen.labels import LabelGroup, blended_loop, draw_classes, read_labels
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def page(browser: Browser) -> Iterator[Page]:
     """A page beside the modules of the real one, which are `law`, `labels` and so on in it."""
-    with driver() as running, served(ROOT / "animegen" / "server") as address:
-        page = with_helpers(launched(running).new_page())
+    with served(ROOT / "animegen" / "server") as address:
+        page = with_helpers(browser.new_page())
         page.goto(f"{address}page/favicon.svg")
         page.evaluate(
             """async () => {

@@ -7,19 +7,20 @@ import shlex
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Run
-from page_server import Visits, chromium, pixels, served
+from page_server import Visits, pixels, served
 from PIL import Image, ImageSequence
 
 from animegen import Generator, grid
 from animegen.images.stills import Images, enlarge
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+pytest.importorskip("playwright.sync_api")
+
+from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.slow
 
@@ -33,22 +34,9 @@ def generator() -> Iterator[Generator]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def address(generator: Generator) -> Iterator[str]:
     with served({"my-face": generator}) as url:  # commands name the model by its own name
         yield url
-
-
-@pytest.fixture
-def visits(browser: Browser, address: str) -> Iterator[Visits]:
-    these = Visits(browser, address)
-    yield these
-    these.close()
 
 
 def frames(file: Path | io.BytesIO) -> list[Images]:
@@ -161,7 +149,7 @@ def test_stills_are_the_librarys_pixels(
         np.testing.assert_array_equal(expected[:64, :64], seen)
     np.testing.assert_array_equal(frames(file), [expected])
     height, width, _ = expected.shape
-    assert f"{width:,} × {height:,} pixels" in page.locator(".facts").inner_text()
+    expect(page.locator(".facts")).to_contain_text(f"{width:,} × {height:,} pixels")
 
     curl = shlex.split(shown(page, "curl"))
     assert curl[:3] == ["curl", "-fo", file.name]
@@ -215,16 +203,16 @@ def test_only_what_can_be_made_is_offered(visits: Visits, tmp_path: Path) -> Non
     page = visits.visit(viewport={"width": 3840, "height": 2160})
     page.get_by_role("button", name="Save and take along").click()
     dialog = page.get_by_role("dialog", name="Take it along")
-    assert dialog.get_by_label("Seeds", exact=True).input_value() == "0-255"  # of the 300 that are seen
+    expect(dialog.get_by_label("Seeds", exact=True)).to_have_value("0-255")  # of the 300 that are seen
     with Image.open(saved(page, tmp_path, [], {})) as sheet:
         assert sheet.height < 2160
     dialog.get_by_role("button", name="Close").click()
     page.evaluate("location.hash = '#kiosk&stops=3,14,15'")
     page.get_by_role("button", name="Save the walk").click()
-    assert dialog.get_by_label("4×", exact=True).is_checked()
-    assert dialog.get_by_label("8×", exact=True).is_disabled()
+    expect(dialog.get_by_label("4×", exact=True)).to_be_checked()
+    expect(dialog.get_by_label("8×", exact=True)).to_be_disabled()
     dialog.get_by_label("Frames", exact=True).fill("100")
-    assert dialog.get_by_label("8×", exact=True).is_enabled()
+    expect(dialog.get_by_label("8×", exact=True)).to_be_enabled()
 
 
 def test_an_mp4_where_there_is_an_encoder(visits: Visits, animegen: Run, tmp_path: Path) -> None:

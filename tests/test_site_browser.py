@@ -10,11 +10,11 @@ import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from browsers import ISOLATED, driver, launched, served, shown, with_helpers
+from browsers import ISOLATED, launched, served, shown, with_helpers
 from conftest import tiny_card, tiny_graph, write_model
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, load_model, numpy_helper, save_model
@@ -26,10 +26,11 @@ from animegen.deploy.site import write_site
 from animegen.images.stills import enlarge
 from animegen.labels import draw_classes
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Playwright, Route
+pytest.importorskip("playwright.sync_api")
 
-    Generators = dict[str, Generator]
+from playwright.sync_api import Browser, Page, Playwright, Route, expect
+
+Generators = dict[str, Generator]
 
 SHIPPED = ("anime-face-64", "anime-pixels-64")
 
@@ -116,17 +117,6 @@ def by_name(models: dict[Path, Generator]) -> Generators:
 def site(runtime: Path, models: dict[Path, Generator], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site of all of them."""
     return write_site(tmp_path_factory.mktemp("web") / "site", models, runtime=runtime).path
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with driver() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Browser:
-    return launched(playwright)
 
 
 class Watched:
@@ -384,7 +374,7 @@ def test_the_page_works_on_a_plain_host(browser: Browser, site: Path, by_name: G
         picture.wait_for()
         generator = by_name["anime-pixels-64"]
         assert_alike(shown(picture), generator.image(1, toward=[(2, 0.25)]))
-        assert "WebAssembly, 1 thread" in page.inner_text(".status")
+        expect(page.locator(".status")).to_contain_text("WebAssembly, 1 thread")
         page.locator("#morph").get_by_role("button", name="Save").click()
         dialog = page.locator("#save")
         dialog.get_by_label("This face").check()

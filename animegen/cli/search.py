@@ -75,5 +75,6 @@ def search(
     say(f"{len(matches)} of {n} found among {result.seen} seeds, from {seed} on")
     if len(matches) < n:
         best = result.best
-        say(f"the best match was seed {best.seed} with {best.confidence:.1%}: raise --most or lower --confidence")
+        more = "raise --most" if result.seen == most else "begin at a lower --seed"  # or else the seeds came to an end
+        say(f"the best match was seed {best.seed} with {best.confidence:.1%}: {more} or lower --confidence")
         ctx.exit(1)

@@ -17,7 +17,7 @@ from animegen.quality.agreement import Agreement, Within, agreements, untold, wi
 from animegen.quality.distances import Estimate, frechet_infinity, kernel_distance
 from animegen.quality.extractors import Extractor, Features
 from animegen.quality.fid import Score
-from animegen.quality.measure import SAMPLE, N, as_set, images_of, loaded, measure_set
+from animegen.quality.measure import SAMPLE, N, as_set, check_size, images_of, loaded, measure_set
 from animegen.quality.neighbours import NEIGHBOURS, Manifold, manifold, nearest
 from animegen.quality.opening import open_extractor, open_reference
 from animegen.quality.reference import Reference, StatedProtocol
@@ -215,7 +215,8 @@ def evaluate(
         threads: likewise.
 
     Raises:
-        UsageError: a seed out of range, an extractor that must be named, or a protocol as with `fid`.
+        UsageError: a seed out of range, a size where there are no pictures, an extractor that must be named, or a
+            protocol as with `fid`.
         DataError: what can't be compared or measured, too few images, or too little memory.
         ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
@@ -225,6 +226,7 @@ def evaluate(
     training = as_set(data, size=size) if data is not None else None
     with loaded(model, device=device, threads=threads) as generator:
         opened = open_reference(reference, generator, extractor, protocol=protocol, size=size)
+        check_size(size, opened, training)
         extractor = open_extractor(extractor, generator, opened, device=device, threads=threads)
         check_memory(_bytes(extractor.dimensions, n, training.count if training else 0), f"{n:,} images")
         against = opened if isinstance(opened, Reference) else measure_set(opened, extractor)

@@ -12,7 +12,7 @@ import numpy as np
 
 from animegen.model import catalog
 from animegen.quality.extractors import INCEPTION, Extractor
-from animegen.quality.measure import Measurable, N, image_sets, measure_set, opened
+from animegen.quality.measure import Measurable, N, check_size, image_sets, measure_set, opened
 from animegen.quality.opening import open_extractor, open_reference
 from animegen.quality.reference import Protocol, Reference, StatedProtocol
 from animegen.quality.statistics import Statistics
@@ -170,13 +170,14 @@ def fid(
         (64, None)
 
     Raises:
-        UsageError: `repeats` of what is not a generator, an extractor that must be named, or a protocol of another form
-            or for a reference that has its own.
+        UsageError: `repeats` of what is not a generator, a size where there are no pictures, an extractor that must be
+            named, or a protocol of another form or for a reference that has its own.
         DataError: no such reference, images that can't be measured, or sides that can't be compared.
         ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
     with opened(images, size=size, device=device, threads=threads) as whose:
         against = open_reference(reference, whose, extractor, protocol=protocol, size=size)
+        check_size(size, whose, against)
         extractor = open_extractor(extractor, whose, against, device=device, threads=threads)
         draws = image_sets(whose, n=n, seed=seed, repeats=repeats, truncation=truncation, batch_size=batch_size)
         if not isinstance(against, Reference):

@@ -63,10 +63,12 @@ def measure(
         threads: likewise.
 
     Raises:
+        UsageError: a size where there are no pictures.
         DataError: fewer than 2 images, images that can't be measured or compared, or too little memory.
         ModelError, DeviceError, MissingPackageError: as with `Generator.load`.
     """
     with opened(images, size=size, device=device, threads=threads) as whose:
+        check_size(size, whose)
         extractor = open_extractor(extractor, whose, against, device=device, threads=threads)
         (whole,) = image_sets(whose, n=n, seed=seed, truncation=truncation, batch_size=batch_size)
         return measure_set(whole, extractor, against=against, sample=sample, batch_size=batch_size)
@@ -175,6 +177,16 @@ def as_set(images: ImageSet | Images | str | Path, *, size: int | None = None) -
     if isinstance(images, ImageSet):
         return images
     return ImageSet.of(images) if isinstance(images, np.ndarray) else open_images(images, size=size)
+
+
+def check_size(size: int | None, *sides: Generator | ImageSet | Reference | None) -> None:
+    """Refuse a size that would do nothing.
+
+    Raises:
+        UsageError: it is given, and no side is of pictures, which alone are resized.
+    """
+    if size is not None and not any(isinstance(side, ImageSet) for side in sides):
+        raise UsageError(f"size is {size} and is what pictures are resized to, and none are measured: leave it out")
 
 
 def images_of(

@@ -59,7 +59,7 @@ class DatasetLabels:
 
     @classmethod
     def of(cls, names: Mapping[str, Sequence[str]]) -> DatasetLabels | None:
-        """Number the classes of each group by name, from the name of each picture's class; "" and "unknown" are none.
+        """Number the classes of each group by name, from that of each picture's class; "" and "unknown" are none.
 
         A class of a single picture becomes unknown, and a group of fewer than two classes is left out, both with a
         warning. None where no group remains.
@@ -133,7 +133,7 @@ class DatasetLabels:
 
 def _classes(group: str, chosen: Sequence[str]) -> tuple[str, ...]:
     """The names that are classes, in order."""
-    counts = Counter(name for name in chosen if name not in _UNKNOWN_NAMES)
+    counts = Counter(name for name in chosen if name.lower() not in _UNKNOWN_NAMES)
     if wrong := [name for name in (group, *counts) if not name.isprintable()] or [
         sign for sign in "=:," if sign in group
     ]:
