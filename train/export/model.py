@@ -135,6 +135,6 @@ def _quality(model: onnx.ModelProto, card: ModelCard, monitor: Monitor, data: Pa
             extractor=monitor.extractor,
             data=data,
             n=monitor.count,
-            size=card.image_shape[1],
+            size=card.image_shape[1] if data is not None else None,  # of those pictures
         )
     return evaluation.figures()
