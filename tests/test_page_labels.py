@@ -121,9 +121,8 @@ def test_mixes_and_unknown_labels_stay(visits: Visits, models: dict[str, Generat
     hair, eyes = page.get_by_label("hair"), page.get_by_label("eyes")
     expect(hair.locator("option:checked")).to_have_text("67 % blue, 33 % red")
     expect(eyes.locator("option:checked")).to_have_text("unknown")
-    expect(hair.locator("option", has_text=re.compile("^unknown$"))).to_have_count(
-        0
-    )  # none of its classes was unknown in training
+    # None of its classes was unknown in training.
+    expect(hair.locator("option", has_text=re.compile("^unknown$"))).to_have_count(0)
     page.get_by_role("button", name="Link").click()
     expect(page).to_have_url(re.compile(re.escape(f"&label={MIX}&model=faces") + "$"))
     page.get_by_role("button", name="Save and take along").click()
